@@ -1,0 +1,271 @@
+"""What happened, what to do next, and where a run stands."""
+
+__all__ = [
+    "Answer",
+    "Attempt",
+    "Began",
+    "Call",
+    "Cancel",
+    "Check",
+    "Checked",
+    "Choice",
+    "ClientGone",
+    "Effect",
+    "Ended",
+    "Event",
+    "Failure",
+    "FailureKind",
+    "Finish",
+    "LogprobSummary",
+    "Open",
+    "Progress",
+    "Release",
+    "Reply",
+    "ReplyChoice",
+    "Run",
+    "Tick",
+    "ToolCall",
+    "Verdict",
+    "Wake",
+]
+
+from typing import Literal
+
+from msgspec import Struct
+
+from metabolic.core.decision import Decision
+from metabolic.core.request import Usage
+
+Role = Literal["answer", "hedge", "probe", "judge", "shadow"]
+
+FailureKind = Literal[
+    "unreachable", "overloaded", "timed_out", "refused", "bad_reply", "cancelled", "not_ready"
+]
+
+
+class Call(Struct, frozen=True, kw_only=True):
+    """One call to make: the stage it belongs to, who answers, and in which role.
+
+    ``id`` is unique within the run (``c0``, ``c1``, …). ``logprobs`` asks the engine for token
+    log-probabilities, whether or not the client wants them. ``keep`` keeps the whole answer for
+    the validators; without it (a stream relayed as it comes) only usage and finish are read.
+    """
+
+    id: str
+    stage: int
+    deployment: str
+    variant: str | None = None
+    role: Role = "answer"
+    logprobs: bool = False
+    keep: bool = True
+
+
+class LogprobSummary(Struct, frozen=True, kw_only=True):
+    """Token log-probabilities (nats) of one choice: count, mean, minimum and quantiles.
+
+    ``q10`` and ``q50`` are the 10 % and 50 % quantiles.
+    """
+
+    tokens: int
+    mean: float
+    minimum: float
+    q10: float
+    q50: float
+
+
+class Choice(Struct, frozen=True, kw_only=True):
+    """One of the ``n`` answers, without its text."""
+
+    finish_reason: str | None = None
+    tool_calls: int = 0
+    output_chars: int = 0
+    logprobs: LogprobSummary | None = None
+
+
+class Failure(Struct, frozen=True, kw_only=True):
+    """Why a call gave no answer; ``status`` is the upstream's HTTP status, if it gave one."""
+
+    kind: FailureKind
+    message: str = ""
+    status: int | None = None
+    retry_after_s: float | None = None
+
+
+class Verdict(Struct, frozen=True, kw_only=True):
+    """Was it good enough, as the validators see it.
+
+    ``well_formed`` is false when the shape is wrong (schema, tool call, truncation, repetition,
+    refusal). ``confidence`` is in [0, 1], ``None`` when there is no evidence. ``reasons`` are
+    stable words, such as ``json_schema: $.age expected integer``.
+    """
+
+    well_formed: bool
+    confidence: float | None = None
+    reasons: tuple[str, ...] = ()
+    validator: str = ""
+
+
+class Attempt(Struct, frozen=True, kw_only=True):
+    """One call made; all times are seconds since the run began.
+
+    ``first_token_s`` is ``None`` when the engine answered in one piece or not at all. ``cpu_s``
+    is the engine's CPU time where its process can be read.
+    """
+
+    call: Call
+    began_s: float
+    ended_s: float
+    first_token_s: float | None = None
+    usage: Usage = Usage()
+    choices: tuple[Choice, ...] = ()
+    failure: Failure | None = None
+    cpu_s: float | None = None
+
+
+class Began(Struct, frozen=True, kw_only=True, tag="began"):
+    """The run begins."""
+
+    at_s: float
+
+
+class Progress(Struct, frozen=True, kw_only=True, tag="progress"):
+    """The call has produced its first bytes; sent once a call, never per token."""
+
+    call: str
+    at_s: float
+
+
+class Ended(Struct, frozen=True, kw_only=True, tag="ended"):
+    """The call is over: with an answer, or with ``attempt.failure``."""
+
+    attempt: Attempt
+    at_s: float
+
+
+class Checked(Struct, frozen=True, kw_only=True, tag="checked"):
+    """The validators have judged a call's answer."""
+
+    call: str
+    verdict: Verdict
+    at_s: float
+
+
+class Tick(Struct, frozen=True, kw_only=True, tag="tick"):
+    """A time asked for by ``Wake`` has come."""
+
+    at_s: float
+
+
+class ClientGone(Struct, frozen=True, kw_only=True, tag="client_gone"):
+    """The client has left; nobody will read an answer."""
+
+    at_s: float
+
+
+Event = Began | Progress | Ended | Checked | Tick | ClientGone
+
+
+class Open(Struct, frozen=True, kw_only=True, tag="open"):
+    """Make this call."""
+
+    call: Call
+
+
+class Cancel(Struct, frozen=True, kw_only=True, tag="cancel"):
+    """Stop this call; it still ends with an ``Ended`` and is billed."""
+
+    call: str
+    why: str
+
+
+class Check(Struct, frozen=True, kw_only=True, tag="check"):
+    """Have the validators judge this call's answer."""
+
+    call: str
+
+
+class Release(Struct, frozen=True, kw_only=True, tag="release"):
+    """Let the client have this call's answer: all of it, and what is still to come."""
+
+    call: str
+
+
+class Wake(Struct, frozen=True, kw_only=True, tag="wake"):
+    """Send a ``Tick`` at ``at_s`` (seconds since the run began)."""
+
+    at_s: float
+
+
+class Finish(Struct, frozen=True, kw_only=True, tag="finish"):
+    """The run is over; ``call`` is the one whose answer the client has, ``None`` if none."""
+
+    call: str | None
+
+
+Effect = Open | Cancel | Check | Release | Wake | Finish
+
+
+class Answer(Struct, frozen=True, kw_only=True):
+    """What the client got: whose answer, after how many escalations, and how sure.
+
+    ``degraded`` means that no stage was satisfied and the best draft was given.
+    """
+
+    call: str
+    deployment: str
+    escalations: int = 0
+    confidence: float | None = None
+    degraded: bool = False
+    certified: bool = False
+
+
+class Run(Struct, frozen=True, kw_only=True):
+    """Where a run stands; only ``advance`` makes the next one.
+
+    ``stage`` counts through ``decision.stages`` and then ``decision.fallbacks``. ``open`` are
+    calls under way, ``released`` the call whose answer is leaving. ``failure`` is the last one,
+    for the error the client gets when there is no answer.
+    """
+
+    decision: Decision
+    stage: int = 0
+    deadline_s: float | None = None
+    stage_ends_s: float | None = None
+    open: tuple[Call, ...] = ()
+    attempts: tuple[Attempt, ...] = ()
+    verdicts: tuple[tuple[str, Verdict], ...] = ()
+    released: str | None = None
+    answer: Answer | None = None
+    failure: Failure | None = None
+    gone: bool = False
+    finished: bool = False
+
+
+class ToolCall(Struct, frozen=True, kw_only=True):
+    """A tool call in an answer; ``arguments`` is JSON text as the model wrote it."""
+
+    name: str
+    arguments: str
+
+
+class ReplyChoice(Struct, frozen=True, kw_only=True):
+    """One choice of an answer, with its text; never recorded."""
+
+    text: str = ""
+    reasoning: str = ""
+    refusal: str | None = None
+    finish_reason: str | None = None
+    tool_calls: tuple[ToolCall, ...] = ()
+    logprobs: tuple[float, ...] = ()
+
+
+class Reply(Struct, frozen=True, kw_only=True):
+    """An engine's whole answer; never recorded.
+
+    ``body`` is the answer as the client will get it: the JSON of a whole answer, or ``b""`` when
+    the answer was streamed and is held as events.
+    """
+
+    choices: tuple[ReplyChoice, ...] = ()
+    usage: Usage = Usage()
+    body: bytes = b""

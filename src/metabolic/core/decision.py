@@ -1,0 +1,137 @@
+"""The choice and its reasons."""
+
+__all__ = ["Candidate", "Decision", "Estimate", "Plan", "Policy", "Belief", "Speculation", "Stage"]
+
+from typing import Literal
+
+from msgspec import Struct
+
+from metabolic.core.metabolic import Profile
+
+
+class Belief(Struct, frozen=True, kw_only=True):
+    """What is known of one deployment on one task lane.
+
+    ``p_correct``: share of good answers; ``p_accept``: share of drafts kept at the profile's
+    threshold; ``p_correct_accepted``: share of good answers among the kept. ``evidence`` is the
+    number of labelled rows behind it; 0 is a prior. ``lane`` ``"*"`` holds for every lane.
+    """
+
+    deployment: str
+    lane: str
+    p_correct: float
+    p_accept: float | None = None
+    p_correct_accepted: float | None = None
+    evidence: int = 0
+
+
+class Policy(Struct, frozen=True, kw_only=True):
+    """How to choose; ``id`` is the digest of the rest.
+
+    ``kind``: ``net_cost`` minimises expected net cost within the profile's quality loss,
+    ``best`` takes the best single deployment, ``cheapest`` the cheapest. ``reference`` names the
+    always-used alternative for receipts (``None``: the best single by belief).
+    """
+
+    id: str
+    profile: Profile
+    preference: float | None = None
+    kind: Literal["net_cost", "best", "cheapest"] = "net_cost"
+    usd_per_kwh: float = 0.15
+    g_per_kwh: float = 473.0
+    usd_per_kg_co2e: float = 0.0
+    cpu_w_per_core: float = 4.0
+    beliefs: tuple[Belief, ...] = ()
+    reference: str | None = None
+    max_stages: int = 3
+    stage_timeout_s: float = 300.0
+    seed: int = 0
+
+
+class Estimate(Struct, frozen=True, kw_only=True):
+    """What an answer from one deployment would take now; ``None`` is unknown.
+
+    ``energy_j`` is the average share, ``marginal_energy_j`` what the meter would not read without
+    this request; both are for local devices only. ``net_usd`` adds tokens, lost prompt cache,
+    electricity and carbon: the figure that is minimised.
+    """
+
+    input_tokens: int
+    output_tokens: int
+    ttft_s: float | None = None
+    tpot_s: float | None = None
+    energy_j: float | None = None
+    marginal_energy_j: float | None = None
+    limiting_device_w: float | None = None
+    cost_usd: float | None = None
+    carbon_g: float | None = None
+    lost_cache_usd: float = 0.0
+    p_correct: float = 0.5
+    p_accept: float | None = None
+    p_correct_accepted: float | None = None
+    evidence: int = 0
+    net_usd: float = 0.0
+
+
+class Candidate(Struct, frozen=True, kw_only=True):
+    """One deployment (at one variant) judged: fit, or rejected with a reason."""
+
+    deployment: str
+    variant: str | None = None
+    estimate: Estimate | None = None
+    rejected: str | None = None
+
+
+class Speculation(Struct, frozen=True, kw_only=True):
+    """Whether drafting pays here and now, and whether it could be switched."""
+
+    wanted: bool
+    num_speculative_tokens: int = 4
+    why: str = ""
+
+
+class Stage(Struct, frozen=True, kw_only=True):
+    """One step of a cascade.
+
+    ``min_confidence`` is the lowest confidence at which its draft is kept; ``None`` keeps any
+    well-formed draft (the last stage, or one that is not gated).
+    """
+
+    kind: Literal["model", "skill"] = "model"
+    deployment: str
+    variant: str | None = None
+    min_confidence: float | None = None
+    timeout_s: float = 300.0
+
+
+class Plan(Struct, frozen=True, kw_only=True):
+    """One cascade that was considered: its stages and what it is expected to cost and to give."""
+
+    stages: tuple[str, ...]
+    expected_net_usd: float
+    expected_energy_j: float | None
+    p_correct: float
+    p_escalate: float = 0.0
+
+
+class Decision(Struct, frozen=True, kw_only=True):
+    """The choice and all its reasons.
+
+    ``stages`` are tried in order; ``fallbacks`` only when all of them fail, nearest in quality
+    first. ``plans`` are the best few considered, cheapest first. ``abstained`` says why no
+    cascade was built, if none was. ``delivery`` is how the answer leaves: ``stream`` as it comes
+    (one stage only) or ``hold`` until it is checked.
+    """
+
+    stages: tuple[Stage, ...]
+    fallbacks: tuple[Stage, ...] = ()
+    delivery: Literal["stream", "hold"] = "hold"
+    candidates: tuple[Candidate, ...] = ()
+    plans: tuple[Plan, ...] = ()
+    reference: str | None = None
+    abstained: str | None = None
+    speculation: Speculation | None = None
+    certified: bool = False
+    reasons: tuple[str, ...] = ()
+    policy_id: str = ""
+    decision_version: int = 1

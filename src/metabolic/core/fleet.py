@@ -1,0 +1,175 @@
+"""Who can answer, how busy each is, and all of it at one moment."""
+
+__all__ = [
+    "Capability",
+    "Deployment",
+    "Endpoint",
+    "FleetSpec",
+    "LaunchSpec",
+    "Load",
+    "Model",
+    "Price",
+    "Situation",
+    "SituationRef",
+    "State",
+    "Tier",
+    "Variant",
+]
+
+from typing import Literal
+
+from msgspec import Struct
+
+from metabolic.core.hardware import Origin
+from metabolic.core.metabolic import MetabolicState
+
+Tier = Literal["tiny", "small", "medium", "large"]
+"""By active parameters: tiny < 1e9 ≤ small < 7e9 ≤ medium < 20e9 ≤ large."""
+
+State = Literal["absent", "stopped", "starting", "warm", "asleep", "failed"]
+
+Capability = Literal[
+    "chat",
+    "completions",
+    "embeddings",
+    "tools",
+    "json",
+    "json_schema",
+    "vision",
+    "logprobs",
+    "reasoning",
+]
+
+
+class Model(Struct, frozen=True, kw_only=True):
+    """Weights: what is known of them; ``None`` where it is not published."""
+
+    id: str
+    tier: Tier
+    total_parameters: int | None = None
+    active_parameters: int | None = None
+    context_tokens: int | None = None
+    layers: int | None = None
+    kv_heads: int | None = None
+    head_dim: int | None = None
+    quantisation: str | None = None
+    licence: str | None = None
+    file_bytes: int | None = None
+
+
+class Price(Struct, frozen=True, kw_only=True):
+    """What a remote API asks per token."""
+
+    input_usd_per_token: float
+    output_usd_per_token: float
+    cached_usd_per_token: float | None = None
+    cache_write_usd_per_token: float | None = None
+
+
+class Variant(Struct, frozen=True, kw_only=True):
+    """The same weights at another reasoning effort or output budget; the prompt cache stays warm."""
+
+    name: str
+    reasoning_effort: str | None = None
+    max_output_tokens: int | None = None
+
+
+class Deployment(Struct, frozen=True, kw_only=True):
+    """A model somewhere that can answer.
+
+    Speeds are tokens per second of one sequence on an idle device; ``active_w`` is the power
+    above idle while it works on one sequence; both with their origin, ``None`` when unknown.
+    ``tasks`` restricts it to task types where it is proven, ``()`` is all. ``load_s`` and
+    ``memory_bytes`` are what it takes to wake it. ``device`` is the meter it draws from; ``None``
+    for a remote API.
+    """
+
+    name: str
+    model: Model
+    kind: Literal["local", "remote", "pool"] = "remote"
+    device: str | None = None
+    capabilities: tuple[Capability, ...] = ("chat",)
+    price: Price | None = None
+    prefill_tokens_per_s: float | None = None
+    decode_tokens_per_s: float | None = None
+    speed_origin: Origin | None = None
+    active_w: float | None = None
+    active_w_origin: Origin | None = None
+    load_s: float | None = None
+    memory_bytes: int | None = None
+    tasks: tuple[str, ...] = ()
+    variants: tuple[Variant, ...] = ()
+    slots: int = 1
+
+
+class FleetSpec(Struct, frozen=True, kw_only=True):
+    """All deployments, sorted by name; ``id`` is the digest of the rest."""
+
+    id: str
+    deployments: tuple[Deployment, ...]
+
+
+class LaunchSpec(Struct, frozen=True, kw_only=True):
+    """What a local engine is started with; sized by the supervisor from free memory.
+
+    ``context_tokens`` is per slot.
+    """
+
+    deployment: str
+    model_path: str
+    context_tokens: int = 4096
+    slots: int = 1
+    threads: int = 1
+    embeddings: bool = False
+    start_timeout_s: float = 120.0
+
+
+class Load(Struct, frozen=True, kw_only=True):
+    """How busy a deployment is; ``None`` is unknown. ``age_s`` is how old this is."""
+
+    deployment: str
+    state: State = "warm"
+    running: int = 0
+    waiting: int = 0
+    kv_used_ratio: float | None = None
+    healthy: bool | None = None
+    age_s: float = 0.0
+
+
+class Situation(Struct, frozen=True, kw_only=True):
+    """Machine, fleet and load at one moment; ``hardware_id`` is the digest of the readings."""
+
+    at_s: float
+    metabolic: MetabolicState
+    fleet: FleetSpec
+    load: tuple[Load, ...] = ()
+    hardware_id: str | None = None
+
+
+class SituationRef(Struct, frozen=True, kw_only=True):
+    """A ``Situation`` as a record keeps it: large parts by digest, the load itself."""
+
+    at_s: float
+    metabolic_id: str
+    fleet_id: str
+    load: tuple[Load, ...] = ()
+    hardware_id: str | None = None
+
+
+class Endpoint(Struct, frozen=True, kw_only=True):
+    """Where a deployment listens; never stored, never logged: it may hold a key.
+
+    ``model`` is the name the upstream knows the model by. ``pid`` is the process of a local
+    engine, whose CPU seconds the meter reads.
+    """
+
+    deployment: str
+    base_url: str
+    model: str
+    api_key: str | None = None
+    backend: str = "openai"
+    pid: int | None = None
+
+    def __repr__(self) -> str:
+        """Show all but the key."""
+        return f"Endpoint({self.deployment!r}, {self.base_url!r}, {self.model!r}, pid={self.pid})"

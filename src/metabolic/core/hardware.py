@@ -1,0 +1,82 @@
+"""What the machine reads: devices, memory, pressure, battery, grid."""
+
+__all__ = [
+    "Battery",
+    "DeviceState",
+    "GridState",
+    "HardwareState",
+    "Origin",
+    "Reading",
+]
+
+from typing import Literal
+
+from msgspec import Struct
+
+Origin = Literal["measured", "derived", "modelled"]
+"""Where a figure comes from: read off a meter, computed from such readings, or a model's guess."""
+
+
+class Reading(Struct, frozen=True, kw_only=True):
+    """One figure: its value, where it comes from, which source won, and how old it is."""
+
+    value: float
+    origin: Origin
+    source: str
+    age_s: float = 0.0
+
+
+class DeviceState(Struct, frozen=True, kw_only=True):
+    """One device (a package, a GPU, a node); every field ``None`` when it cannot be read.
+
+    ``energy_j`` is a counter since an arbitrary start; only differences mean something.
+    ``limit_c`` is the temperature at which the device throttles, ``headroom_c`` the distance to
+    it as the device itself reports it.
+    """
+
+    name: str
+    kind: Literal["cpu", "gpu", "board", "node"]
+    temperature_c: Reading | None = None
+    limit_c: Reading | None = None
+    headroom_c: Reading | None = None
+    power_w: Reading | None = None
+    power_limit_w: Reading | None = None
+    energy_j: Reading | None = None
+    utilization_ratio: Reading | None = None
+    throttled: bool | None = None
+    memory_used_bytes: Reading | None = None
+    memory_total_bytes: Reading | None = None
+
+
+class Battery(Struct, frozen=True, kw_only=True):
+    """The battery; ``discharge_w`` is positive while it empties."""
+
+    charge_ratio: Reading | None = None
+    on_battery: bool | None = None
+    discharge_w: Reading | None = None
+
+
+class GridState(Struct, frozen=True, kw_only=True):
+    """The electricity at hand."""
+
+    intensity_g_per_kwh: Reading | None = None
+    price_usd_per_kwh: Reading | None = None
+
+
+class HardwareState(Struct, frozen=True, kw_only=True):
+    """The machine at one moment.
+
+    ``taken_at_s`` is seconds since the epoch. ``failed`` names signals that were read before and
+    cannot be read now: their fields are ``None``, which is not the same as never having had them.
+    """
+
+    taken_at_s: float
+    devices: tuple[DeviceState, ...] = ()
+    memory_total_bytes: Reading | None = None
+    memory_available_bytes: Reading | None = None
+    cpu_pressure_ratio: Reading | None = None
+    memory_pressure_ratio: Reading | None = None
+    load_ratio: Reading | None = None
+    battery: Battery | None = None
+    grid: GridState | None = None
+    failed: tuple[str, ...] = ()

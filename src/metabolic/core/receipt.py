@@ -1,0 +1,174 @@
+"""The bill of one request, and the record it is kept in."""
+
+__all__ = [
+    "RECORD_SCHEMA",
+    "AttemptBill",
+    "Baseline",
+    "Carbon",
+    "Cost",
+    "Energy",
+    "Receipt",
+    "Record",
+    "Settlement",
+    "Share",
+    "Window",
+]
+
+from typing import Literal
+
+from msgspec import Struct
+
+from metabolic.core.attempt import Answer, Attempt, Event, Failure
+from metabolic.core.decision import Decision
+from metabolic.core.fleet import SituationRef
+from metabolic.core.hardware import Origin
+from metabolic.core.request import Ask, Usage
+from metabolic.core.signals import Signals
+
+RECORD_SCHEMA = 1
+
+
+class Energy(Struct, frozen=True, kw_only=True):
+    """Joules with bounds and origin; ``provisional`` until the last meter window closed."""
+
+    energy_j: float
+    low_j: float
+    high_j: float
+    origin: Origin
+    status: Literal["provisional", "settled"] = "provisional"
+    meter: str | None = None
+
+
+class Cost(Struct, frozen=True, kw_only=True):
+    """Dollars: tokens paid to remote APIs, and electricity of local devices (``None``: unknown)."""
+
+    tokens_usd: float = 0.0
+    electricity_usd: float | None = None
+    origin: Origin = "derived"
+
+    @property
+    def total_usd(self) -> float:
+        """Dollars of both kinds; electricity that is not known counts as none."""
+        return self.tokens_usd + (self.electricity_usd or 0.0)
+
+
+class Carbon(Struct, frozen=True, kw_only=True):
+    """Grams of CO2e at the location's intensity, with the same bounds as the energy."""
+
+    carbon_g: float
+    low_g: float
+    high_g: float
+    intensity_g_per_kwh: float
+    origin: Origin
+
+
+class Baseline(Struct, frozen=True, kw_only=True):
+    """What one always-used deployment would have taken; always modelled, and named so."""
+
+    deployment: str
+    energy_j: float | None
+    cost_usd: float | None
+    origin: Origin = "modelled"
+
+
+class AttemptBill(Struct, frozen=True, kw_only=True):
+    """The bill of one call: what it was, what it used, what it cost. No text."""
+
+    call: str
+    deployment: str
+    role: str
+    seconds: float
+    ttft_s: float | None
+    usage: Usage
+    cpu_s: float | None
+    energy: Energy | None
+    tokens_usd: float | None
+    confidence: float | None
+    well_formed: bool | None
+    reasons: tuple[str, ...]
+    failure: Failure | None
+
+
+class Receipt(Struct, frozen=True, kw_only=True):
+    """The bill of one request.
+
+    ``energy`` is what local devices drew (``None``: nothing local, or unknown); ``remote_energy``
+    what remote APIs are modelled to have drawn. The two are never added. ``baselines`` are
+    modelled: the best single deployment and the largest.
+    """
+
+    id: str
+    at_s: float
+    status: Literal["provisional", "settled"]
+    task: str
+    level: str
+    answer: Answer | None
+    failure: Failure | None
+    seconds: float
+    attempts: tuple[AttemptBill, ...]
+    usage: Usage
+    cpu_s: float | None
+    energy: Energy | None
+    remote_energy: Energy | None
+    cost: Cost
+    carbon: Carbon | None
+    baselines: tuple[Baseline, ...]
+
+
+class Share(Struct, frozen=True, kw_only=True):
+    """One call's part of a closed window: joules and the engine's CPU seconds (``None``: unknown).
+
+    ``call`` is ``<request id>/<call id>``.
+    """
+
+    call: str
+    energy_j: float
+    cpu_s: float | None = None
+
+
+class Window(Struct, frozen=True, kw_only=True):
+    """One closed meter interval: ``sum(shares) + unattributed_j == energy_j``.
+
+    Times are seconds since the epoch. ``origin`` says whether the meter was read or modelled;
+    ``low_ratio`` and ``high_ratio`` bound the true energy as multiples of the figure.
+    """
+
+    meter: str
+    from_s: float
+    to_s: float
+    energy_j: float
+    shares: tuple[Share, ...]
+    unattributed_j: float
+    origin: Origin
+    low_ratio: float = 1.0
+    high_ratio: float = 1.0
+
+
+class Settlement(Struct, frozen=True, kw_only=True):
+    """What the meters said of one request after its last window closed, per call."""
+
+    id: str
+    shares: tuple[Share, ...]
+    origin: Origin
+    low_ratio: float
+    high_ratio: float
+    meter: str
+
+
+class Record(Struct, frozen=True, kw_only=True):
+    """The audit line of one request: enough to fold it again, without any text.
+
+    ``effects_digest`` is the digest of every effect in order, which replay must find again.
+    ``receipt`` is the provisional one; a ``Settlement`` stored later settles it.
+    """
+
+    schema: int
+    decision_version: int
+    ask: Ask
+    signals: Signals
+    situation: SituationRef
+    decision: Decision
+    events: tuple[Event, ...]
+    effects_digest: str
+    attempts: tuple[Attempt, ...]
+    receipt: Receipt

@@ -1,0 +1,58 @@
+"""Exact unit conversions, used once, at the edges: inside everything is SI.
+
+Sensors report millidegrees, microwatts and KiB; bills are in kWh and millionths of a dollar.
+Adapters convert with these functions, so that no other unit ever passes an adapter.
+"""
+
+__all__ = [
+    "bytes_from_kib",
+    "c_from_millidegrees",
+    "j_from_kwh",
+    "j_from_microjoules",
+    "kwh_from_j",
+    "micro_usd_from_usd",
+    "ratio_from_percent",
+    "w_from_microwatts",
+]
+
+_J_PER_KWH = 3_600_000.0
+
+
+def j_from_kwh(kwh: float) -> float:
+    """Return joules for kilowatt-hours (1 kWh is 3.6 MJ exactly)."""
+    return kwh * _J_PER_KWH
+
+
+def kwh_from_j(energy_j: float) -> float:
+    """Return kilowatt-hours for joules."""
+    return energy_j / _J_PER_KWH
+
+
+def j_from_microjoules(microjoules: float) -> float:
+    """Return joules for the microjoules of a RAPL counter."""
+    return microjoules / 1_000_000.0
+
+
+def w_from_microwatts(microwatts: float) -> float:
+    """Return watts for the microwatts of hwmon and power_supply."""
+    return microwatts / 1_000_000.0
+
+
+def c_from_millidegrees(millidegrees: float) -> float:
+    """Return degrees Celsius for the millidegrees of hwmon and thermal zones."""
+    return millidegrees / 1_000.0
+
+
+def bytes_from_kib(kib: float) -> int:
+    """Return bytes for the KiB of ``/proc/meminfo``."""
+    return int(kib * 1024)
+
+
+def ratio_from_percent(percent: float) -> float:
+    """Return a share in [0, 1] for a percentage."""
+    return percent / 100.0
+
+
+def micro_usd_from_usd(usd: float) -> int:
+    """Return whole millionths of a dollar, as the ledger stores money."""
+    return round(usd * 1_000_000)
