@@ -94,12 +94,15 @@ class Failure(Struct, frozen=True, kw_only=True):
 class Verdict(Struct, frozen=True, kw_only=True):
     """Was it good enough, as the validators see it.
 
-    ``well_formed`` is false when the shape is wrong (schema, tool call, truncation, repetition,
-    refusal). ``confidence`` is in [0, 1], ``None`` when there is no evidence. ``reasons`` are
-    stable words, such as ``json_schema: $.age expected integer``.
+    ``well_formed`` is false when the shape is broken (schema, tool call, empty): such an answer
+    is never given. ``doubtful`` is an answer that may be given, but only when no later stage can
+    do better: refusal, repetition, truncation that the client's own limit did not cause.
+    ``confidence`` is in [0, 1], ``None`` when there is no evidence. ``reasons`` are stable words,
+    such as ``json_schema: $.age expected integer``.
     """
 
     well_formed: bool
+    doubtful: bool = False
     confidence: float | None = None
     reasons: tuple[str, ...] = ()
     validator: str = ""
