@@ -1,0 +1,100 @@
+"""Rules that no single table can check."""
+
+__all__ = ["check"]
+
+import ipaddress
+from collections.abc import Iterable
+
+from metabolic.config.tables import Config, DeploymentTable
+from metabolic.core.errors import ConfigError
+
+_RESERVED = ("auto", "auto:fast", "auto:best")
+"""Virtual models that always exist; a ``[[virtual]]`` of the same name replaces one."""
+
+
+def check(config: Config) -> None:
+    """Refuse a configuration whose tables do not go together.
+
+    Raises:
+        ConfigError: naming source, table and key.
+    """
+    for where, problem in _problems(config):
+        message = f"{config.source}: {where}: {problem}"
+        raise ConfigError(message)
+
+
+def is_loopback(host: str) -> bool:
+    """Say whether only this machine can reach ``host``."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _problems(config: Config) -> Iterable[tuple[str, str]]:
+    """Yield (where, what is wrong), worst first."""
+    if not is_loopback(config.server.host) and not config.keys:
+        yield (
+            "[server] host",
+            f"{config.server.host} is reachable from other machines: add a [[key]], "
+            "or listen on 127.0.0.1",
+        )
+    yield from _twice("[[key]] name", (key.name for key in config.keys))
+    yield from _twice("[[deployment]] name", (item.name for item in config.deployments))
+    yield from _twice("[[virtual]] name", (item.name for item in config.virtuals))
+    for deployment in config.deployments:
+        yield from _deployment(deployment)
+    deployments = {deployment.name for deployment in config.deployments}
+    for virtual in config.virtuals:
+        if virtual.name in deployments:
+            yield f"[[virtual]] {virtual.name}", "is also the name of a deployment"
+    if config.models.fleet == "none":
+        yield from _references(config, deployments)
+    if config.routing.first_token_timeout_s > config.routing.stage_timeout_s:
+        yield "[routing] first_token_timeout_s", "is longer than stage_timeout_s"
+
+
+def _deployment(deployment: DeploymentTable) -> Iterable[tuple[str, str]]:
+    """Yield what is wrong with one ``[[deployment]]``."""
+    where = f"[[deployment]] {deployment.name}"
+    if deployment.name in _RESERVED:
+        yield f"{where} name", "is reserved for a virtual model"
+    if deployment.kind == "local":
+        if deployment.model is None:
+            yield f"{where} model", "is missing: a local deployment names a model of the catalogue"
+        for key in ("base_url", "upstream_model", "api_key"):
+            if getattr(deployment, key) is not None:
+                yield f"{where} {key}", "belongs to remote deployments; this one is local"
+    elif deployment.base_url is None:
+        yield f"{where} base_url", f"is missing: a {deployment.kind} deployment needs one"
+    prices = deployment.input_usd_per_million_tokens, deployment.output_usd_per_million_tokens
+    if (prices[0] is None) != (prices[1] is None):
+        yield where, "give both input_ and output_usd_per_million_tokens, or neither"
+    yield from _twice(f"{where} variants", (variant.name for variant in deployment.variants))
+
+
+def _references(config: Config, deployments: set[str]) -> Iterable[tuple[str, str]]:
+    """Yield names of deployments that do not exist (knowable when no built-in fleet is added)."""
+    if not deployments:
+        yield "[models] fleet", '"none" needs at least one [[deployment]]'
+    reference = config.routing.reference
+    if reference is not None and reference not in deployments:
+        yield "[routing] reference", f'"{reference}" is no deployment'
+    for virtual in config.virtuals:
+        for name in virtual.allowed:
+            if name not in deployments:
+                yield f"[[virtual]] {virtual.name} allowed", f'"{name}" is no deployment'
+    for belief in config.beliefs:
+        if belief.deployment not in deployments:
+            yield "[[belief]] deployment", f'"{belief.deployment}" is no deployment'
+
+
+def _twice(where: str, names: Iterable[str]) -> Iterable[tuple[str, str]]:
+    """Yield names that occur more than once."""
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            yield where, f'"{name}" is given twice'
+        seen.add(name)

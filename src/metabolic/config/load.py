@@ -1,0 +1,277 @@
+"""Read TOML and convert it table by table, so that every error names table and key."""
+
+__all__ = ["load", "override", "parse"]
+
+import difflib
+import math
+import os
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal, TypeVar, cast
+
+import msgspec
+
+from metabolic.config import tables
+from metabolic.config.check import check
+from metabolic.config.secret import Secret
+from metabolic.config.tables import (
+    AdapterTable,
+    BeliefTable,
+    Config,
+    DeploymentTable,
+    EnergyTable,
+    EnginesTable,
+    KeyTable,
+    LedgerTable,
+    ModelsTable,
+    ProfileTable,
+    RoutingTable,
+    SenseTable,
+    ServerTable,
+    VirtualTable,
+)
+from metabolic.core.errors import ConfigError
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+_TABLES: dict[str, type[msgspec.Struct]] = {
+    "server": ServerTable,
+    "profile": ProfileTable,
+    "energy": EnergyTable,
+    "sense": SenseTable,
+    "models": ModelsTable,
+    "engines": EnginesTable,
+    "routing": RoutingTable,
+    "ledger": LedgerTable,
+}
+"""``[name]`` and the Struct it becomes."""
+
+_ARRAYS: dict[str, tuple[str, type[msgspec.Struct]]] = {
+    "key": ("keys", KeyTable),
+    "sensor": ("sensors", AdapterTable),
+    "meter": ("meters", AdapterTable),
+    "deployment": ("deployments", DeploymentTable),
+    "virtual": ("virtuals", VirtualTable),
+    "belief": ("beliefs", BeliefTable),
+}
+"""``[[name]]``, the field of ``Config`` that collects it, and the Struct of one entry."""
+
+_RULES = {
+    tables.URL: "must be an http:// or https:// URL without user, query or fragment",
+    tables.SHA256: "must be 64 hexadecimal digits: the output of `printf %s KEY | sha256sum`",
+    tables.NAME: "must be 1 to 128 letters, digits or ._:/@+- and begin with a letter or digit",
+}
+"""What to say of a pattern that does not match."""
+
+_AT = re.compile(r" - at `\$\.?(.*)`$")
+
+
+def load(path: Path | None = None, *, environ: Mapping[str, str] | None = None) -> Config:
+    """Return the configuration in ``path``, or the embedded defaults without one.
+
+    ``environ`` is where ``env:NAME`` secrets are looked up (default: the process environment).
+
+    Raises:
+        ConfigError: the file cannot be read, or anything in it is wrong.
+    """
+    if path is None:
+        return parse("", source="embedded defaults", environ=environ)
+    try:
+        text = path.expanduser().read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as exc:
+        message = f"{path}: cannot be read: {exc}"
+        raise ConfigError(message) from exc
+    return parse(text, source=str(path), environ=environ)
+
+
+def parse(text: str, *, source: str, environ: Mapping[str, str] | None = None) -> Config:
+    """Return the configuration in ``text``; ``source`` names it in errors.
+
+    Raises:
+        ConfigError: naming ``source``, table and key.
+    """
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as exc:
+        message = f"{source}: not valid TOML: {exc}"
+        raise ConfigError(message) from exc
+    reader = _Reader(source, os.environ if environ is None else environ)
+    config = reader.config(document)
+    check(config)
+    return config
+
+
+def override(
+    config: Config,
+    *,
+    host: str | None = None,
+    port: int | None = None,
+    profile: Literal["auto", "datacenter", "edge", "mcu"] | None = None,
+) -> Config:
+    """Return ``config`` with the given command-line flags laid over it.
+
+    Raises:
+        ConfigError: the result breaks a rule, as a public host without keys does.
+    """
+    flags: dict[str, object] = {"server.host": host, "server.port": port, "profile.name": profile}
+    given = {key: value for key, value in flags.items() if value is not None}
+    changed = config
+    for key, value in given.items():
+        table, field = key.split(".")
+        new = msgspec.structs.replace(getattr(changed, table), **{field: value})
+        changed = msgspec.structs.replace(changed, **{table: new})
+    origins = dict(config.origins) | dict.fromkeys(given, "command line")
+    changed = msgspec.structs.replace(changed, origins=tuple(sorted(origins.items())))
+    check(changed)
+    return changed
+
+
+class _Reader:
+    """Converts one parsed document; holds what every error must name."""
+
+    def __init__(self, source: str, environ: Mapping[str, str]) -> None:
+        self._source = source
+        self._environ = environ
+
+    def config(self, document: Mapping[str, Any]) -> Config:
+        """Return the whole configuration."""
+        self._known("", document, (*_TABLES, *_ARRAYS))
+        fields: dict[str, Any] = {"source": self._source}
+        for name, struct in _TABLES.items():
+            if name in document:
+                fields[name] = self._table(f"[{name}]", document[name], struct)
+        for name, (field, struct) in _ARRAYS.items():
+            fields[field] = tuple(self._entries(name, document.get(name, []), struct))
+        origins = tuple((key, self._source) for key in sorted(set(_keys(document))))
+        return Config(**fields, origins=origins)
+
+    def _entries(self, name: str, entries: object, struct: type[T]) -> Iterator[T]:
+        """Convert each entry of ``[[name]]``."""
+        if not isinstance(entries, list):
+            self._fail(f"[[{name}]]", f"write [[{name}]], with double brackets")
+        for index, entry in enumerate(cast("list[object]", entries), start=1):
+            where = f"[[{name}]]"
+            if isinstance(entry, dict):
+                label = cast("dict[str, object]", entry).get("name", f"number {index}")
+                where = f"[[{name}]] {label}"
+            yield self._table(where, entry, struct)
+
+    def _table(self, where: str, table: object, struct: type[T]) -> T:
+        """Convert one table; ``where`` is how errors name it."""
+        if not isinstance(table, dict):
+            self._fail(where, "expected a table")
+        content = cast("dict[str, object]", table)
+        self._finite(where, content)
+        if struct is AdapterTable:
+            return cast("T", self._adapter(where, content))
+        self._known(where, content, struct.__struct_fields__)
+        if struct is RoutingTable:
+            content = self._routing(where, content)
+        try:
+            return msgspec.convert(content, struct, dec_hook=self._hook)
+        except msgspec.ValidationError as exc:
+            problem, key = _explain(exc)
+            raise self._error(f"{where} {key}".strip(), problem) from exc
+
+    def _adapter(self, where: str, table: object) -> AdapterTable:
+        """Split ``kind`` from the adapter's own options; a bare string is a kind."""
+        if isinstance(table, str):
+            return AdapterTable(kind=table, options={})
+        if not isinstance(table, dict):
+            self._fail(where, "expected a kind, or a table with a kind")
+        content = cast("dict[str, object]", table)
+        kind = content.get("kind")
+        if not isinstance(kind, str) or not kind:
+            self._fail(f"{where} kind", "is missing or not a string")
+        options = {key: self._secret(where, key, v) for key, v in content.items() if key != "kind"}
+        return AdapterTable(kind=kind, options=options)
+
+    def _routing(self, where: str, table: dict[str, object]) -> dict[str, object]:
+        """Read the adapters that ``[routing]`` names."""
+        content = dict(table)
+        if "classifier" in content:
+            content["classifier"] = self._adapter(f"{where} classifier", content["classifier"])
+        if "validators" in content:
+            entries = content["validators"]
+            if not isinstance(entries, list):
+                self._fail(f"{where} validators", "expected a list")
+            content["validators"] = tuple(
+                self._adapter(f"{where} validators", entry)
+                for entry in cast("list[object]", entries)
+            )
+        return content
+
+    def _hook(self, kind: type, value: object) -> object:
+        """Make the types that msgspec does not know."""
+        if kind is not Secret:
+            message = f"Expected `{kind.__name__}`"
+            raise NotImplementedError(message)
+        if not isinstance(value, str) or not value.startswith("env:"):
+            message = 'secrets are written "env:NAME", never in the file itself'
+            raise ValueError(message)
+        return self._resolve(value)
+
+    def _secret(self, where: str, key: str, value: object) -> object:
+        """Resolve ``env:NAME`` among an adapter's options to its text."""
+        if not isinstance(value, str) or not value.startswith("env:"):
+            return value
+        try:
+            return self._resolve(value).reveal()
+        except ValueError as exc:
+            raise self._error(f"{where} {key}", str(exc)) from exc
+
+    def _resolve(self, value: str) -> Secret:
+        """Look a secret up. Raises ``ValueError`` when the variable is not set."""
+        name = value.removeprefix("env:")
+        found = self._environ.get(name)
+        if not found:
+            message = f"the environment variable {name} is not set"
+            raise ValueError(message)
+        return Secret(name, found)
+
+    def _known(self, where: str, table: Mapping[str, object], known: tuple[str, ...]) -> None:
+        """Refuse keys that do not exist, with the nearest that do."""
+        for key in table:
+            if key in known:
+                continue
+            near = difflib.get_close_matches(key, known, n=1)
+            hint = f'; did you mean "{near[0]}"?' if near else f"; known: {', '.join(known)}"
+            what = "key" if where else "table"
+            self._fail(f"{where} {key}".strip(), f"unknown {what}{hint}")
+
+    def _finite(self, where: str, table: Mapping[str, object]) -> None:
+        """Refuse ``nan`` and ``inf``, which TOML allows and arithmetic does not survive."""
+        for key, value in table.items():
+            if isinstance(value, float) and not math.isfinite(value):
+                self._fail(f"{where} {key}", "must be a finite number")
+
+    def _error(self, where: str, problem: str) -> ConfigError:
+        return ConfigError(f"{self._source}: {where}: {problem}")
+
+    def _fail(self, where: str, problem: str) -> None:
+        raise self._error(where, problem)
+
+
+def _explain(exc: msgspec.ValidationError) -> tuple[str, str]:
+    """Split msgspec's message into what is wrong and the key it is wrong at."""
+    text = str(exc)
+    found = _AT.search(text)
+    key = found.group(1) if found else ""
+    problem = _AT.sub("", text).replace("Expected", "expected", 1).replace("`", "")
+    for pattern, rule in _RULES.items():
+        if repr(pattern) in text:
+            return rule, key
+    missing = re.match(r"Object missing required field (\w+)", problem)
+    if missing:
+        return "is missing", f"{key} {missing.group(1)}".strip()
+    return problem, key
+
+
+def _keys(document: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the dotted name of every key a document sets."""
+    for name, content in document.items():
+        tables: list[Any] = content if isinstance(content, list) else [content]
+        for table in tables:
+            yield from (f"{name}.{key}" for key in table)

@@ -1,0 +1,298 @@
+"""The tables of the configuration file, with their defaults and ranges."""
+
+__all__ = [
+    "NAME",
+    "SHA256",
+    "URL",
+    "AdapterTable",
+    "BeliefTable",
+    "Config",
+    "DeploymentTable",
+    "EnergyTable",
+    "EnginesTable",
+    "KeyTable",
+    "LedgerTable",
+    "ModelsTable",
+    "ProfileTable",
+    "RoutingTable",
+    "SenseTable",
+    "ServerTable",
+    "VariantTable",
+    "VirtualTable",
+]
+
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+from metabolic.config.secret import Secret
+from metabolic.core.decision import Belief
+from metabolic.core.fleet import Capability, Endpoint, Price, Tier, Variant
+
+Positive = Annotated[float, Meta(gt=0)]
+NotNegative = Annotated[float, Meta(ge=0)]
+Ratio = Annotated[float, Meta(ge=0, le=1)]
+Count = Annotated[int, Meta(ge=1)]
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,127}$"
+URL = r"^https?://[^\s?#@]+$"
+SHA256 = r"^[0-9a-fA-F]{64}$"
+
+Name = Annotated[str, Meta(pattern=NAME)]
+Url = Annotated[str, Meta(pattern=URL)]
+Sha256 = Annotated[str, Meta(pattern=SHA256)]
+
+_TOKENS_PER_MILLION = 1_000_000.0
+
+
+class ServerTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[server]``: where the gateway listens and what it lets in.
+
+    A ``host`` outside loopback needs at least one ``[[key]]``.
+    """
+
+    host: Annotated[str, Meta(min_length=1)] = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65535)] = 8080
+    body_limit_bytes: Annotated[int, Meta(ge=1024)] = 16 * 1024 * 1024
+    keep_alive_s: Positive = 5.0
+    drain_s: NotNegative = 30.0
+    max_in_flight: Count = 256
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class KeyTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[[key]]``: a client's API key, as the SHA-256 of it in hexadecimal."""
+
+    name: Name
+    sha256: Sha256
+
+
+class ProfileTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[profile]``: what the machine may spend; ``preference`` 0 is quality, 1 is thrift.
+
+    ``auto`` takes ``edge``, or ``mcu`` while the battery is low.
+    """
+
+    name: Literal["auto", "datacenter", "edge", "mcu"] = "auto"
+    preference: Ratio | None = None
+
+
+class EnergyTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[energy]``: what electricity costs here, and how to model a CPU that has no meter.
+
+    ``g_per_kwh`` is grams of CO2e per kWh. ``cpu_w_per_core`` is the power one busy core adds;
+    ``cpu_idle_w`` what the package draws idle (``None``: unknown).
+    """
+
+    usd_per_kwh: NotNegative = 0.15
+    g_per_kwh: NotNegative = 473.0
+    usd_per_kg_co2e: NotNegative = 0.0
+    cpu_w_per_core: Positive = 4.0
+    cpu_idle_w: NotNegative | None = None
+
+
+class SenseTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[sense]``: how often the machine is read, and under which root ``/sys`` and ``/proc`` lie."""
+
+    enabled: bool = True
+    period_s: Annotated[float, Meta(ge=0.01, le=60)] = 0.1
+    root: str = "/"
+
+
+class AdapterTable(Struct, frozen=True, kw_only=True):
+    """``kind`` names an adapter; every other key is an option of that adapter.
+
+    Used by ``[[sensor]]``, ``[[meter]]``, ``routing.classifier`` and ``routing.validators``.
+    """
+
+    kind: str
+    options: Mapping[str, object]
+
+
+class ModelsTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[models]``: where model files are kept and which fleet runs without further words.
+
+    ``fleet``: ``auto`` takes the general models where the hub is reachable and the registry's
+    otherwise; ``general`` and ``registry`` insist; ``none`` runs only what ``[[deployment]]``
+    names. ``mirrors = false`` forbids the registry source. ``dir``: ``None`` is the user's data
+    directory.
+    """
+
+    dir: str | None = None
+    mirrors: bool = True
+    fleet: Literal["auto", "general", "registry", "none"] = "auto"
+
+
+class EnginesTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[engines]``: how local models run; ``None`` lets the supervisor choose from free memory."""
+
+    idle_sleep_s: Positive = 900.0
+    memory_reserve_bytes: Annotated[int, Meta(ge=0)] = 512 * 1024 * 1024
+    threads: Count | None = None
+    slots: Count | None = None
+    context_tokens: Annotated[int, Meta(ge=256)] | None = None
+    start_timeout_s: Positive = 120.0
+
+
+class VariantTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[[deployment.variants]]``: the same weights at another effort or output budget."""
+
+    name: Name
+    reasoning_effort: str | None = None
+    max_output_tokens: Count | None = None
+
+    def variant(self) -> Variant:
+        """Return it as a value of the core."""
+        return Variant(
+            name=self.name,
+            reasoning_effort=self.reasoning_effort,
+            max_output_tokens=self.max_output_tokens,
+        )
+
+
+class DeploymentTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[[deployment]]``: a model somewhere that can answer.
+
+    ``local`` needs ``model``, an id of the catalogue; the others need ``base_url``, any
+    OpenAI-compatible one. ``pool`` is a fleet of replicas of one's own; ``remote`` an API that
+    bills per token. Prices are dollars per million tokens; ``None`` is unknown.
+    """
+
+    name: Name
+    kind: Literal["local", "remote", "pool"] = "remote"
+    model: str | None = None
+    base_url: Url | None = None
+    upstream_model: str | None = None
+    api_key: Secret | None = None
+    backend: str = "openai"
+    tier: Tier | None = None
+    active_parameters: Count | None = None
+    total_parameters: Count | None = None
+    context_tokens: Count | None = None
+    capabilities: tuple[Capability, ...] | None = None
+    input_usd_per_million_tokens: NotNegative | None = None
+    output_usd_per_million_tokens: NotNegative | None = None
+    cached_usd_per_million_tokens: NotNegative | None = None
+    cache_write_usd_per_million_tokens: NotNegative | None = None
+    prefill_tokens_per_s: Positive | None = None
+    decode_tokens_per_s: Positive | None = None
+    active_w: Positive | None = None
+    tasks: tuple[str, ...] = ()
+    slots: Count | None = None
+    variants: tuple[VariantTable, ...] = ()
+
+    def price(self) -> Price | None:
+        """Return dollars per token; ``None`` when no price is given."""
+        given = self.input_usd_per_million_tokens, self.output_usd_per_million_tokens
+        if given[0] is None or given[1] is None:
+            return None
+        return Price(
+            input_usd_per_token=given[0] / _TOKENS_PER_MILLION,
+            output_usd_per_token=given[1] / _TOKENS_PER_MILLION,
+            cached_usd_per_token=_per_token(self.cached_usd_per_million_tokens),
+            cache_write_usd_per_token=_per_token(self.cache_write_usd_per_million_tokens),
+        )
+
+    def endpoint(self) -> Endpoint | None:
+        """Return where it listens; ``None`` for a local one, whose engine says so itself."""
+        if self.base_url is None:
+            return None
+        return Endpoint(
+            deployment=self.name,
+            base_url=self.base_url.rstrip("/"),
+            model=self.upstream_model or self.name,
+            api_key=self.api_key.reveal() if self.api_key else None,
+            backend=self.backend,
+        )
+
+
+class VirtualTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[[virtual]]``: a model name that routes among ``allowed`` (``()``: all deployments)."""
+
+    name: Name
+    allowed: tuple[str, ...] = ()
+    preference: Ratio | None = None
+
+
+class BeliefTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[[belief]]``: what is known of one deployment on one lane (``*``: on all)."""
+
+    deployment: str
+    lane: str = "*"
+    p_correct: Ratio
+    p_accept: Ratio | None = None
+    p_correct_accepted: Ratio | None = None
+    evidence: Annotated[int, Meta(ge=0)] = 0
+
+    def belief(self) -> Belief:
+        """Return it as a value of the core."""
+        return Belief(
+            deployment=self.deployment,
+            lane=self.lane,
+            p_correct=self.p_correct,
+            p_accept=self.p_accept,
+            p_correct_accepted=self.p_correct_accepted,
+            evidence=self.evidence,
+        )
+
+
+class RoutingTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[routing]``: how to choose among deployments, and how long to wait for each.
+
+    ``reference`` names the always-used alternative on receipts (``None``: the best by belief).
+    """
+
+    kind: Literal["net_cost", "best", "cheapest"] = "net_cost"
+    max_stages: Annotated[int, Meta(ge=1, le=8)] = 3
+    connect_timeout_s: Positive = 5.0
+    first_token_timeout_s: Positive = 120.0
+    stage_timeout_s: Positive = 300.0
+    reference: str | None = None
+    classifier: AdapterTable = AdapterTable(kind="rules", options={})
+    validators: tuple[AdapterTable, ...] = (
+        AdapterTable(kind="shape", options={}),
+        AdapterTable(kind="confidence", options={}),
+    )
+
+
+class LedgerTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[ledger]``: where receipts are kept; ``path`` ``None`` is the user's state directory.
+
+    ``queue`` is how many records may wait to be written before further ones are dropped, and
+    counted.
+    """
+
+    kind: str = "sqlite"
+    path: str | None = None
+    retention_days: Positive = 90.0
+    queue: Count = 10_000
+
+
+class Config(Struct, frozen=True, kw_only=True):
+    """The whole configuration; ``source`` is its file, or ``embedded defaults``.
+
+    ``origins`` lists the keys that are not at their default, each with who set it (the file, a
+    command-line flag): ``("server.port", "metabolic.toml")``.
+    """
+
+    server: ServerTable = ServerTable()
+    keys: tuple[KeyTable, ...] = ()
+    profile: ProfileTable = ProfileTable()
+    energy: EnergyTable = EnergyTable()
+    sense: SenseTable = SenseTable()
+    sensors: tuple[AdapterTable, ...] = ()
+    meters: tuple[AdapterTable, ...] = ()
+    models: ModelsTable = ModelsTable()
+    engines: EnginesTable = EnginesTable()
+    deployments: tuple[DeploymentTable, ...] = ()
+    virtuals: tuple[VirtualTable, ...] = ()
+    beliefs: tuple[BeliefTable, ...] = ()
+    routing: RoutingTable = RoutingTable()
+    ledger: LedgerTable = LedgerTable()
+    source: str = "embedded defaults"
+    origins: tuple[tuple[str, str], ...] = ()
+
+
+def _per_token(usd_per_million_tokens: float | None) -> float | None:
+    """Return dollars per token; unknown stays unknown."""
+    return None if usd_per_million_tokens is None else usd_per_million_tokens / _TOKENS_PER_MILLION

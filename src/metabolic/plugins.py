@@ -1,0 +1,208 @@
+"""Adapters by name: built-ins and strangers through the same door, each imported only if named.
+
+An adapter is a module (or any object) with two names: ``Options``, a frozen Struct, and
+``create``. Built-ins are listed below; a stranger names its module under
+``[project.entry-points."metabolic.<group>"]``. Sensors, meters, classifiers, validators and
+ledgers are made by ``create(options)``; backends by ``create(options, endpoint=...)``; engines by
+``create(options, spec=...)``.
+"""
+
+__all__ = [
+    "BUILTIN",
+    "GROUPS",
+    "Plugin",
+    "backend",
+    "classifier",
+    "engine",
+    "kinds",
+    "ledger",
+    "load",
+    "meter",
+    "options",
+    "sensor",
+    "validator",
+]
+
+import difflib
+import importlib
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+import msgspec
+
+from metabolic.core.errors import ConfigError
+from metabolic.core.fleet import Endpoint, LaunchSpec
+from metabolic.core.ports import Backend, Classifier, Engine, Ledger, Meter, Sensor, Validator
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
+BUILTIN: Mapping[str, Mapping[str, str]] = {
+    "sensors": {
+        "battery": "metabolic.sense.battery",
+        "fake": "metabolic.sense.fake",
+        "host": "metabolic.sense.host",
+        "hwmon": "metabolic.sense.hwmon",
+        "rapl": "metabolic.sense.rapl",
+        "thermal": "metabolic.sense.thermal",
+    },
+    "meters": {
+        "fake": "metabolic.sense.fake_meter",
+        "modelled": "metabolic.sense.modelled",
+        "rapl": "metabolic.sense.rapl_meter",
+    },
+    "classifiers": {
+        "fake": "metabolic.classify.fake",
+        "rules": "metabolic.classify.rules",
+    },
+    "backends": {
+        "fake": "metabolic.backends.fake",
+        "openai": "metabolic.backends.openai",
+    },
+    "validators": {
+        "confidence": "metabolic.validate.confidence",
+        "fake": "metabolic.validate.fake",
+        "shape": "metabolic.validate.shape",
+    },
+    "engines": {
+        "external": "metabolic.engines.external",
+        "fake": "metabolic.engines.fake",
+        "llamacpp": "metabolic.engines.llamacpp",
+    },
+    "ledgers": {
+        "jsonl": "metabolic.ledger.jsonl",
+        "memory": "metabolic.ledger.memory",
+        "sqlite": "metabolic.ledger.sqlite",
+    },
+}
+"""Group → kind → module."""
+
+GROUPS = tuple(BUILTIN)
+
+
+class Plugin(Protocol):
+    """What an adapter's module offers."""
+
+    Options: type[msgspec.Struct]
+    create: Callable[..., Any]
+
+
+def load(group: str, kind: str) -> Plugin:
+    """Return the adapter ``kind`` of ``group``, importing it alone.
+
+    Raises:
+        ConfigError: no such adapter (the message lists those that exist), or it cannot be
+            imported, or it is not an adapter.
+    """
+    target = BUILTIN[group].get(kind)
+    try:
+        found = _resolve(target) if target else _stranger(group, kind)
+    except ImportError as exc:
+        message = f'{group}: "{kind}" cannot be imported: {exc}'
+        raise ConfigError(message) from exc
+    if found is None:
+        known = kinds(group)
+        near = difflib.get_close_matches(kind, known, n=1)
+        hint = f' (did you mean "{near[0]}"?)' if near else ""
+        message = f'{group}: there is no "{kind}"{hint}; known: {", ".join(known)}'
+        raise ConfigError(message)
+    if not (hasattr(found, "Options") and hasattr(found, "create")):
+        message = f'{group}: "{kind}" is no adapter: it must offer Options and create'
+        raise ConfigError(message)
+    return cast("Plugin", found)
+
+
+def kinds(group: str) -> tuple[str, ...]:
+    """Return the names of every adapter of ``group``, built in or installed, sorted."""
+    return tuple(sorted({*BUILTIN[group], *(point.name for point in _entry_points(group))}))
+
+
+def options(plugin: Plugin, table: Mapping[str, object], *, where: str) -> msgspec.Struct:
+    """Convert a configuration table to the adapter's ``Options``; ``where`` names it in errors.
+
+    Raises:
+        ConfigError: an option is unknown or of the wrong type.
+    """
+    known = plugin.Options.__struct_fields__
+    for key in table:
+        if key not in known:
+            listed = ", ".join(known) or "none"
+            message = f"{where} {key}: unknown option; known: {listed}"
+            raise ConfigError(message)
+    try:
+        return msgspec.convert(dict(table), plugin.Options)
+    except msgspec.ValidationError as exc:
+        message = f"{where}: {exc}"
+        raise ConfigError(message) from exc
+
+
+def sensor(kind: str, table: Mapping[str, object] | None = None) -> Sensor:
+    """Return a sensor. Raises ``ConfigError``."""
+    return cast("Sensor", _create("sensors", kind, table))
+
+
+def meter(kind: str, table: Mapping[str, object] | None = None) -> Meter:
+    """Return an energy meter. Raises ``ConfigError``."""
+    return cast("Meter", _create("meters", kind, table))
+
+
+def classifier(kind: str, table: Mapping[str, object] | None = None) -> Classifier:
+    """Return a classifier. Raises ``ConfigError``."""
+    return cast("Classifier", _create("classifiers", kind, table))
+
+
+def validator(kind: str, table: Mapping[str, object] | None = None) -> Validator:
+    """Return a validator. Raises ``ConfigError``."""
+    return cast("Validator", _create("validators", kind, table))
+
+
+def ledger(kind: str, table: Mapping[str, object] | None = None) -> Ledger:
+    """Return a ledger. Raises ``ConfigError``."""
+    return cast("Ledger", _create("ledgers", kind, table))
+
+
+def backend(
+    kind: str, table: Mapping[str, object] | None = None, *, endpoint: Endpoint
+) -> Backend:
+    """Return a backend that talks to ``endpoint``. Raises ``ConfigError``."""
+    return cast("Backend", _create("backends", kind, table, endpoint=endpoint))
+
+
+def engine(
+    kind: str, table: Mapping[str, object] | None = None, *, spec: LaunchSpec
+) -> Engine:
+    """Return an engine that can start ``spec``. Raises ``ConfigError``."""
+    return cast("Engine", _create("engines", kind, table, spec=spec))
+
+
+def _create(
+    group: str, kind: str, table: Mapping[str, object] | None, **context: object
+) -> object:
+    """Load, convert the options, make it."""
+    plugin = load(group, kind)
+    made: object = plugin.create(
+        options(plugin, table or {}, where=f'{group} "{kind}"'), **context
+    )
+    return made
+
+
+def _resolve(target: str) -> object:
+    """Import ``module`` or ``module:name``."""
+    module, _, name = target.partition(":")
+    found: object = importlib.import_module(module)
+    return getattr(found, name) if name else found
+
+
+def _stranger(group: str, kind: str) -> object | None:
+    """Import an installed package's adapter; ``None`` when nobody offers ``kind``."""
+    for point in _entry_points(group):
+        if point.name == kind:
+            return cast("object", point.load())
+    return None
+
+
+def _entry_points(group: str) -> "tuple[EntryPoint, ...]":
+    """Return what installed packages offer; asked at each start, never cached."""
+    from importlib.metadata import entry_points  # noqa: PLC0415 - 20 ms that a built-in saves
+
+    return tuple(entry_points(group=f"metabolic.{group}"))
