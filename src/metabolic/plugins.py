@@ -161,28 +161,20 @@ def ledger(kind: str, table: Mapping[str, object] | None = None) -> Ledger:
     return cast("Ledger", _create("ledgers", kind, table))
 
 
-def backend(
-    kind: str, table: Mapping[str, object] | None = None, *, endpoint: Endpoint
-) -> Backend:
+def backend(kind: str, table: Mapping[str, object] | None = None, *, endpoint: Endpoint) -> Backend:
     """Return a backend that talks to ``endpoint``. Raises ``ConfigError``."""
     return cast("Backend", _create("backends", kind, table, endpoint=endpoint))
 
 
-def engine(
-    kind: str, table: Mapping[str, object] | None = None, *, spec: LaunchSpec
-) -> Engine:
+def engine(kind: str, table: Mapping[str, object] | None = None, *, spec: LaunchSpec) -> Engine:
     """Return an engine that can start ``spec``. Raises ``ConfigError``."""
     return cast("Engine", _create("engines", kind, table, spec=spec))
 
 
-def _create(
-    group: str, kind: str, table: Mapping[str, object] | None, **context: object
-) -> object:
+def _create(group: str, kind: str, table: Mapping[str, object] | None, **context: object) -> object:
     """Load, convert the options, make it."""
     plugin = load(group, kind)
-    made: object = plugin.create(
-        options(plugin, table or {}, where=f'{group} "{kind}"'), **context
-    )
+    made: object = plugin.create(options(plugin, table or {}, where=f'{group} "{kind}"'), **context)
     return made
 
 

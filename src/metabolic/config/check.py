@@ -36,11 +36,8 @@ def is_loopback(host: str) -> bool:
 def _problems(config: Config) -> Iterable[tuple[str, str]]:
     """Yield (where, what is wrong), worst first."""
     if not is_loopback(config.server.host) and not config.keys:
-        yield (
-            "[server] host",
-            f"{config.server.host} is reachable from other machines: add a [[key]], "
-            "or listen on 127.0.0.1",
-        )
+        problem = "is reachable from other machines: add a [[key]], or listen on 127.0.0.1"
+        yield "[server] host", f"{config.server.host} {problem}"
     yield from _twice("[[key]] name", (key.name for key in config.keys))
     yield from _twice("[[deployment]] name", (item.name for item in config.deployments))
     yield from _twice("[[virtual]] name", (item.name for item in config.virtuals))

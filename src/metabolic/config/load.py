@@ -9,7 +9,7 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, Literal, NoReturn, TypeVar, cast
 
 import msgspec
 
@@ -149,14 +149,14 @@ class _Reader:
 
     def _entries(self, name: str, entries: object, struct: type[T]) -> Iterator[T]:
         """Convert each entry of ``[[name]]``."""
-        if not isinstance(entries, list):
+        double = isinstance(entries, list) and all(
+            isinstance(e, dict) for e in cast("list[object]", entries)
+        )
+        if not double:
             self._fail(f"[[{name}]]", f"write [[{name}]], with double brackets")
-        for index, entry in enumerate(cast("list[object]", entries), start=1):
-            where = f"[[{name}]]"
-            if isinstance(entry, dict):
-                label = cast("dict[str, object]", entry).get("name", f"number {index}")
-                where = f"[[{name}]] {label}"
-            yield self._table(where, entry, struct)
+        for index, entry in enumerate(cast("list[dict[str, object]]", entries), start=1):
+            label = entry.get("name", f"number {index}")
+            yield self._table(f"[[{name}]] {label}", entry, struct)
 
     def _table(self, where: str, table: object, struct: type[T]) -> T:
         """Convert one table; ``where`` is how errors name it."""
@@ -248,9 +248,10 @@ class _Reader:
                 self._fail(f"{where} {key}", "must be a finite number")
 
     def _error(self, where: str, problem: str) -> ConfigError:
-        return ConfigError(f"{self._source}: {where}: {problem}")
+        message = f"{self._source}: {where}: {problem}"
+        return ConfigError(message)
 
-    def _fail(self, where: str, problem: str) -> None:
+    def _fail(self, where: str, problem: str) -> NoReturn:
         raise self._error(where, problem)
 
 
@@ -272,6 +273,6 @@ def _explain(exc: msgspec.ValidationError) -> tuple[str, str]:
 def _keys(document: Mapping[str, Any]) -> Iterator[str]:
     """Yield the dotted name of every key a document sets."""
     for name, content in document.items():
-        tables: list[Any] = content if isinstance(content, list) else [content]
-        for table in tables:
+        entries = cast("list[Any]", content) if isinstance(content, list) else [content]
+        for table in entries:
             yield from (f"{name}.{key}" for key in table)

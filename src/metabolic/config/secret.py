@@ -26,9 +26,7 @@ class Secret:
 
     def __eq__(self, other: object) -> bool:
         """Compare name and value."""
-        return (
-            isinstance(other, Secret) and self.name == other.name and self._value == other._value
-        )
+        return isinstance(other, Secret) and self.name == other.name and self._value == other._value
 
     def __hash__(self) -> int:
         """Hash name and value."""

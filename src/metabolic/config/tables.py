@@ -92,7 +92,7 @@ class EnergyTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
 
 class SenseTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """``[sense]``: how often the machine is read, and under which root ``/sys`` and ``/proc`` lie."""
+    """``[sense]``: how often the machine is read; ``/sys`` and ``/proc`` lie under ``root``."""
 
     enabled: bool = True
     period_s: Annotated[float, Meta(ge=0.01, le=60)] = 0.1
