@@ -1,6 +1,7 @@
 """What was asked: ``Request`` in full, ``Ask`` without its text, ``Usage`` in tokens."""
 
 __all__ = [
+    "NO_LIMITS",
     "Ask",
     "Block",
     "Image",
@@ -123,6 +124,10 @@ class Limits(Struct, frozen=True, kw_only=True):
     max_energy_j: float | None = None
 
 
+NO_LIMITS = Limits()
+"""The limits of a client that set none."""
+
+
 class WarmPrefix(Struct, frozen=True, kw_only=True):
     """Tokens of this conversation's prefix that a deployment probably has in its prompt cache."""
 
@@ -156,7 +161,7 @@ class Ask(Struct, frozen=True, kw_only=True):
     priority: int = 0
     input_tokens: int = 0
     max_output_tokens: int | None = None
-    limits: Limits = Limits()
+    limits: Limits = NO_LIMITS
     warm: tuple[WarmPrefix, ...] = ()
     conversation_pin: str | None = None
 

@@ -1,0 +1,250 @@
+"""The life of one request as a state machine: ``advance(run, event) -> (run, effects)``.
+
+Two rules. Everything that decides what a request does next lives in this file. This file does not
+know what time it is, who is connected or what an answer says: events tell it.
+
+Theory of operation. A run walks through ``decision.stages`` and, when none of them gave a draft
+that may be given, through ``decision.fallbacks``. At most one call is open at a time::
+
+    Began ──Open──▶ waiting ──Ended(answer)──Check──▶ checking ──Checked(accepted)──▶ Release, Finish
+                      │  ▲                               │
+        Ended(failed) │  └────────── Open next ──────────┘ Checked(refused)
+                      ▼
+              next stage, or the best draft (degraded), or Finish(None)
+
+- **hold**: nothing is released before ``Checked`` accepts it. A draft is accepted when it is
+  well-formed, not doubtful, and at least as confident as its stage asks; no evidence where
+  evidence is asked for is a refusal.
+- **stream**: the first ``Progress`` releases the call, and no other call may answer afterwards:
+  two answers are never concatenated. A failure before that moves on; one after it ends the run.
+- **degraded**: when no stage was satisfied, the best completed well-formed draft is given and
+  marked; a run without one ends with the last failure.
+- A refusal by the upstream of the request itself (400, 413, 422) is the client's to hear: no
+  other deployment is asked. Other 4xx are ours (key, name, quota) and move on.
+- **client gone**: everything open is cancelled; the run finishes when it has ended, so that it
+  is billed.
+"""
+
+__all__ = ["advance", "begin", "stage_at"]
+
+from msgspec.structs import replace
+
+from metabolic.core.attempt import (
+    Answer,
+    Attempt,
+    Began,
+    Call,
+    Cancel,
+    Check,
+    Checked,
+    ClientGone,
+    Effect,
+    Ended,
+    Event,
+    Failure,
+    Finish,
+    Open,
+    Progress,
+    Release,
+    Run,
+    Tick,
+    Verdict,
+    Wake,
+)
+from metabolic.core.decision import Decision, Stage
+
+_CLIENT_FAULTS = frozenset({400, 413, 422})
+
+Step = tuple[Run, tuple[Effect, ...]]
+
+
+def begin(decision: Decision, *, deadline_s: float | None = None) -> Run:
+    """Return the run of a decision, before anything happened.
+
+    ``deadline_s`` is the client's limit in seconds since the run begins.
+    """
+    return Run(decision=decision, deadline_s=deadline_s)
+
+
+def advance(run: Run, event: Event) -> Step:
+    """Return the run after an event, and what must be done now, in order.
+
+    Events that come after the end, or for calls that are not open, change nothing.
+    """
+    if run.finished:
+        return run, ()
+    match event:
+        case Began():
+            return _open(run, event.at_s)
+        case Progress():
+            return _progress(run, event)
+        case Ended():
+            return _ended(run, event)
+        case Checked():
+            return _checked(run, event)
+        case Tick():
+            return _tick(run, event)
+        case ClientGone():
+            return _gone(run)
+
+
+def stage_at(decision: Decision, index: int) -> Stage | None:
+    """Return the stage of that number, counting fallbacks after stages; ``None`` past the end."""
+    if index < len(decision.stages):
+        return decision.stages[index]
+    index -= len(decision.stages)
+    return decision.fallbacks[index] if index < len(decision.fallbacks) else None
+
+
+def _open(run: Run, at_s: float) -> Step:
+    """Open the call of the run's stage."""
+    decision = run.decision
+    stage = stage_at(decision, run.stage)
+    if stage is None:
+        return _finish(run, None)
+    streams = decision.delivery == "stream"
+    call = Call(
+        id=f"c{len(run.attempts)}",
+        stage=run.stage,
+        deployment=stage.deployment,
+        variant=stage.variant,
+        logprobs=stage.min_confidence is not None,
+        keep=not streams,
+    )
+    ends_s = at_s + stage.timeout_s
+    if run.deadline_s is not None:
+        ends_s = min(ends_s, run.deadline_s)
+    run = replace(run, open=(call,), stage_ends_s=ends_s)
+    return run, (Open(call=call), Wake(at_s=ends_s))
+
+
+def _progress(run: Run, event: Progress) -> Step:
+    """Release a streamed call with its first bytes."""
+    is_open = any(call.id == event.call for call in run.open)
+    if run.decision.delivery != "stream" or run.released is not None or not is_open:
+        return run, ()
+    return replace(run, released=event.call), (Release(call=event.call),)
+
+
+def _ended(run: Run, event: Ended) -> Step:
+    """Book the attempt; check an answer, move on from a failure."""
+    attempt = event.attempt
+    call = attempt.call
+    if all(call.id != one.id for one in run.open):
+        return run, ()
+    still_open = tuple(one for one in run.open if one.id != call.id)
+    run = replace(
+        run,
+        open=still_open,
+        attempts=(*run.attempts, attempt),
+        stage_ends_s=None,
+        failure=attempt.failure or run.failure,
+    )
+    if run.gone:
+        return (run, ()) if still_open else _finish(run, None)
+    if attempt.failure is not None:
+        return _failed(run, attempt, attempt.failure, event.at_s)
+    if run.decision.delivery == "stream":
+        return _give(run, attempt, degraded=False)
+    return run, (Check(call=call.id),)
+
+
+def _failed(run: Run, attempt: Attempt, failure: Failure, at_s: float) -> Step:
+    """Move on from a failed call, unless the client must hear of it."""
+    if run.released == attempt.call.id:
+        return _finish(run, None)
+    if failure.kind == "refused" and failure.status in _CLIENT_FAULTS:
+        return _last_resort(run)
+    return _next(run, at_s)
+
+
+def _checked(run: Run, event: Checked) -> Step:
+    """Give an accepted draft; move on from a refused one."""
+    attempt = next((one for one in run.attempts if one.call.id == event.call), None)
+    if attempt is None or attempt.failure is not None:
+        return run, ()
+    run = replace(run, verdicts=(*run.verdicts, (event.call, event.verdict)))
+    stage = stage_at(run.decision, attempt.call.stage)
+    if stage is not None and _accepted(stage, event.verdict):
+        return _give(run, attempt, degraded=attempt.call.stage >= len(run.decision.stages))
+    return _next(run, event.at_s)
+
+
+def _accepted(stage: Stage, verdict: Verdict) -> bool:
+    """Say whether a stage keeps a draft with this verdict."""
+    if not verdict.well_formed or verdict.doubtful:
+        return False
+    if stage.min_confidence is None:
+        return True
+    return verdict.confidence is not None and verdict.confidence >= stage.min_confidence
+
+
+def _next(run: Run, at_s: float) -> Step:
+    """Open the next stage; fall back only when there is no draft that may be given."""
+    late = run.deadline_s is not None and at_s >= run.deadline_s
+    following = run.stage + 1
+    exhausted = following >= len(run.decision.stages)
+    if late or (exhausted and _best_draft(run) is not None):
+        return _last_resort(run)
+    if stage_at(run.decision, following) is None:
+        return _last_resort(run)
+    return _open(replace(run, stage=following), at_s)
+
+
+def _last_resort(run: Run) -> Step:
+    """Give the best draft, marked degraded; without one, end with the failure."""
+    draft = _best_draft(run)
+    return _finish(run, None) if draft is None else _give(run, draft, degraded=True)
+
+
+def _best_draft(run: Run) -> Attempt | None:
+    """Return the best well-formed draft: not doubtful before doubtful, later stages first."""
+    verdicts = dict(run.verdicts)
+    drafts = [
+        one
+        for one in run.attempts
+        if one.failure is None and (seen := verdicts.get(one.call.id)) and seen.well_formed
+    ]
+    return max(
+        drafts,
+        key=lambda one: (not verdicts[one.call.id].doubtful, one.call.stage),
+        default=None,
+    )
+
+
+def _give(run: Run, attempt: Attempt, *, degraded: bool) -> Step:
+    """Release an attempt's answer and end the run."""
+    verdict = dict(run.verdicts).get(attempt.call.id)
+    answer = Answer(
+        call=attempt.call.id,
+        deployment=attempt.call.deployment,
+        escalations=attempt.call.stage,
+        confidence=None if verdict is None else verdict.confidence,
+        degraded=degraded,
+        certified=run.decision.certified and not degraded,
+    )
+    effects: tuple[Effect, ...] = (Finish(call=attempt.call.id),)
+    if run.released is None:
+        effects = (Release(call=attempt.call.id), *effects)
+    return replace(run, answer=answer, released=attempt.call.id, finished=True), effects
+
+
+def _finish(run: Run, call: str | None) -> Step:
+    """End the run."""
+    return replace(run, finished=True), (Finish(call=call),)
+
+
+def _tick(run: Run, event: Tick) -> Step:
+    """Cancel what is open when its time is up; its end moves the run on."""
+    if run.stage_ends_s is None or event.at_s < run.stage_ends_s or not run.open:
+        return run, ()
+    cancels = tuple(Cancel(call=call.id, why="timeout") for call in run.open)
+    return replace(run, stage_ends_s=None), cancels
+
+
+def _gone(run: Run) -> Step:
+    """Cancel everything: nobody will read it."""
+    if not run.open:
+        return _finish(replace(run, gone=True), None)
+    cancels = tuple(Cancel(call=call.id, why="client gone") for call in run.open)
+    return replace(run, gone=True), cancels

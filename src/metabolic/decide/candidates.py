@@ -1,0 +1,84 @@
+"""Hard constraints: every deployment comes out fit, or rejected with a reason."""
+
+__all__ = ["judge", "rejection"]
+
+from metabolic.core.decision import Candidate, Estimate
+from metabolic.core.fleet import Load
+from metabolic.core.metabolic import MetabolicState
+from metabolic.core.request import NO_LIMITS, Ask
+from metabolic.decide.estimate import Known, View, estimate
+
+_COLD = frozenset({"stopped", "asleep"})
+
+
+def judge(seen: View, known: Known, load: Load | None) -> Candidate:
+    """Return the deployment as a candidate, with its estimate if it is fit."""
+    reason = rejection(seen, known, load)
+    if reason is not None:
+        return Candidate(deployment=known.name, rejected=reason)
+    judged = estimate(seen, known, load)
+    over = None if seen.ask.limits == NO_LIMITS else _over_limit(seen.ask, judged)
+    return Candidate(deployment=known.name, estimate=judged, rejected=over)
+
+
+def rejection(seen: View, known: Known, load: Load | None) -> str | None:
+    """Return why the deployment cannot answer, before anything is estimated; ``None``: it can."""
+    ask = seen.ask
+    if ask.pin is not None and known.name != ask.pin:
+        return "another deployment is pinned"
+    if ask.allowed and known.name not in ask.allowed:
+        return "not in the virtual model"
+    down = None if load is None else _unavailable(known, load, seen.metabolic)
+    if down is not None or ask.pin is not None:
+        return down
+    return _unfit(seen, known)
+
+
+def _unavailable(known: Known, load: Load, metabolic: MetabolicState) -> str | None:
+    """Return why it cannot run now."""
+    if load.state == "failed":
+        return "engine failed"
+    if load.state == "absent":
+        return "model not fetched yet"
+    if load.healthy is False:
+        return "not answering"
+    needed = known.deployment.memory_bytes
+    if load.state in _COLD and needed is not None:
+        free = metabolic.memory_available_bytes
+        if free is not None and free < needed:
+            return f"needs {needed / 1e6:.0f} MB to wake, {free / 1e6:.0f} MB free"
+    return None
+
+
+def _unfit(seen: View, known: Known) -> str | None:
+    """Return what the deployment cannot do that this request needs, or its profile forbids."""
+    ask, deployment, profile = seen.ask, known.deployment, seen.policy.profile
+    if ask.dialect not in known.capabilities:
+        return f"does not serve {ask.dialect}"
+    for need in ask.needs:
+        if need not in known.capabilities:
+            return f"no {need}"
+    context = deployment.model.context_tokens
+    room = ask.input_tokens + (ask.max_output_tokens or 0)
+    if context is not None and room > context:
+        return f"needs {room} tokens of context, has {context}"
+    if deployment.tasks and seen.signals.task not in deployment.tasks and not ask.allowed:
+        return f"not proven for {seen.signals.task}"
+    if profile.tiers and deployment.model.tier not in profile.tiers and not ask.allowed:
+        return f"profile {profile.name} does not use {deployment.model.tier} models"
+    return None
+
+
+def _over_limit(ask: Ask, judged: Estimate) -> str | None:
+    """Return which of the client's limits the estimate breaks."""
+    limits = ask.limits
+    cost, energy = judged.cost_usd, judged.energy_j
+    if limits.max_cost_usd is not None and cost is not None and cost > limits.max_cost_usd:
+        return f"would cost {cost:.6f} USD, limit {limits.max_cost_usd:.6f}"
+    if limits.max_energy_j is not None and energy is not None and energy > limits.max_energy_j:
+        return f"would take {energy:.1f} J, limit {limits.max_energy_j:.1f}"
+    if limits.deadline_s is not None and judged.ttft_s is not None and judged.tpot_s is not None:
+        seconds = judged.ttft_s + judged.tpot_s * judged.output_tokens
+        if seconds > limits.deadline_s:
+            return f"would take {seconds:.1f} s, deadline {limits.deadline_s:.1f}"
+    return None

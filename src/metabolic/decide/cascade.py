@@ -1,0 +1,113 @@
+"""Which stages: expected net cost of every plan against the best single deployment.
+
+Theory. A plan is a chain of deployments of rising quality; each but the last keeps its draft with
+probability ``a`` (P(accept) at its threshold). Its expected net cost is what is paid in the end,
+discarded drafts included::
+
+    C(first, rest) = c + (1 - a) C(rest)
+
+so a gate of cost ``c`` pays only when ``c < a C(rest)``: at a cost ratio of 1:2 a cascade that
+escalates more than half must lose. Its expected quality is that of the rest, less what the gate
+keeps wrongly. With ``k`` = P(correct | accepted), and the drafts it keeps being answered by the
+rest at least as well as by itself::
+
+    Q(first, rest) = Q(rest) - a max(0, Q(rest) - k)
+
+The reference is the best single deployment (by P(correct), then net cost). A plan is allowed when
+it gives up at most ``preference x max_loss_ratio`` of quality against it; the cheapest allowed plan
+wins, if its gain is at least ``min_gain_ratio``. Otherwise the decision abstains: the reference
+alone. A larger preference allows more plans, so expected cost never rises with it.
+"""
+
+__all__ = ["choose", "evaluate", "frontier"]
+
+from itertools import combinations
+
+from metabolic.core.decision import Estimate, Plan
+
+_FRONTIER = 6
+"""Most deployments a plan is built from: 41 plans of up to three stages."""
+
+_KEPT_PLANS = 3
+
+Fit = tuple[str, Estimate, bool]
+"""A fit deployment: name, estimate, and whether its drafts can be gated (log-probabilities)."""
+
+
+def frontier(fit: list[Fit]) -> list[Fit]:
+    """Return the deployments no other beats in both net cost and quality, cheapest first."""
+    kept: list[Fit] = []
+    for one in sorted(fit, key=lambda f: (f[1].net_usd, -f[1].p_correct, f[0])):
+        if not kept or one[1].p_correct > kept[-1][1].p_correct:
+            kept.append(one)
+    return kept[-_FRONTIER:]
+
+
+def evaluate(chain: tuple[Fit, ...]) -> Plan:
+    """Return what a chain is expected to cost and to give."""
+    cost, quality = _score(chain)
+    energy = chain[-1][1].marginal_energy_j
+    for _, gate, _ in chain[-2::-1]:
+        if energy is None or gate.marginal_energy_j is None:
+            energy = None
+            break
+        energy = gate.marginal_energy_j + (1 - (gate.p_accept or 0.0)) * energy
+    first = chain[0][1]
+    return Plan(
+        stages=tuple(name for name, _, _ in chain),
+        expected_net_usd=cost,
+        expected_energy_j=energy,
+        p_correct=quality,
+        p_escalate=0.0 if len(chain) == 1 else 1 - (first.p_accept or 0.0),
+    )
+
+
+def _score(chain: tuple[Fit, ...]) -> tuple[float, float]:
+    """Return expected net cost and quality of a chain: the two recursions of the theory."""
+    last = chain[-1][1]
+    cost, quality = last.net_usd, last.p_correct
+    for _, gate, _ in chain[-2::-1]:
+        accept = gate.p_accept or 0.0
+        kept = gate.p_correct if gate.p_correct_accepted is None else gate.p_correct_accepted
+        cost = gate.net_usd + (1 - accept) * cost
+        if quality > kept:
+            quality -= accept * (quality - kept)
+    return cost, quality
+
+
+def choose(
+    fit: list[Fit], *, max_loss: float, min_gain_ratio: float, max_stages: int
+) -> tuple[Plan, Plan, tuple[Plan, ...], str | None]:
+    """Return the chosen plan, the reference, the best few plans, and why it abstained (or None)."""
+    best = min(fit, key=lambda f: (-f[1].p_correct, f[1].net_usd, f[0]))
+    reference = evaluate((best,))
+    floor = reference.p_correct - max_loss
+    allowed = [(reference.expected_net_usd, 1, (best,))]
+    for chain in _chains(frontier(fit), max_stages):
+        cost, quality = _score(chain)
+        if quality >= floor and chain != (best,):
+            allowed.append((cost, len(chain), chain))
+    allowed.sort(key=_rank)
+    plans = tuple(evaluate(chain) for _, _, chain in allowed[:_KEPT_PLANS])
+    chosen = plans[0]
+    if chosen.stages == reference.stages:
+        return chosen, reference, plans, "no plan within the loss is cheaper than the best single"
+    gain = reference.expected_net_usd - chosen.expected_net_usd
+    if gain < min_gain_ratio * reference.expected_net_usd:
+        return reference, reference, plans, "the predicted gain is too small"
+    return chosen, reference, plans, None
+
+
+def _rank(one: tuple[float, int, tuple[Fit, ...]]) -> tuple[float, int, list[str]]:
+    """Order plans by cost, then by fewer stages, then by name."""
+    return one[0], one[1], [name for name, _, _ in one[2]]
+
+
+def _chains(fit: list[Fit], max_stages: int) -> list[tuple[Fit, ...]]:
+    """Return every chain of rising quality whose gates can be judged."""
+    return [
+        chain
+        for size in range(1, min(max_stages, len(fit)) + 1)
+        for chain in combinations(fit, size)
+        if size == 1 or all([gateable for _, _, gateable in chain[:-1]])
+    ]

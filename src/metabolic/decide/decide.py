@@ -1,0 +1,198 @@
+"""The decision: which deployments answer this request, in which order, and why.
+
+``decide`` judges every deployment (fit, or rejected with a reason), estimates what each fit one
+would take now, chooses the plan with the least expected net cost among those that give up no more
+quality than the profile and the dial allow, and abstains (the best single deployment alone) where
+nothing is gained. It sees no text. Equal inputs give equal decisions; fleet order does not matter.
+"""
+
+__all__ = ["DECISION_VERSION", "decide", "why_none"]
+
+from metabolic.core.decision import Candidate, Decision, Plan, Policy, Stage
+from metabolic.core.fleet import Situation
+from metabolic.core.metabolic import MetabolicState, Profile
+from metabolic.core.request import Ask
+from metabolic.core.signals import Signals
+from metabolic.decide.candidates import judge
+from metabolic.decide.cascade import Fit, choose
+from metabolic.decide.estimate import Prepared, View, prepare, view
+
+DECISION_VERSION = 1
+"""Raised whenever the same inputs may give another decision; replay compares equal versions."""
+
+_MAX_FALLBACKS = 3
+
+
+def decide(
+    ask: Ask,
+    signals: Signals,
+    situation: Situation,
+    policy: Policy,
+    *,
+    prepared: Prepared | None = None,
+) -> Decision:
+    """Return the decision for a request; one without stages when nobody may answer.
+
+    ``prepared`` is ``prepare(situation.fleet, policy)`` if the caller kept it: it changes
+    nothing but the time this takes.
+    """
+    if prepared is None:
+        prepared = prepare(situation.fleet, policy)
+    seen = view(ask, signals, situation.metabolic, prepared)
+    loads = {load.deployment: load for load in situation.load}
+    candidates: list[Candidate] = []
+    fit: list[Fit] = []
+    for known in prepared.known:
+        one = judge(seen, known, loads.get(known.name))
+        candidates.append(one)
+        if one.rejected is None and one.estimate is not None:
+            fit.append((known.name, one.estimate, "logprobs" in known.capabilities))
+    if not fit:
+        return _decision(seen, tuple(candidates), reasons=("no deployment may answer",))
+    forced = _forced(seen, fit)
+    if forced is not None:
+        name, why = forced
+        stage = Stage(deployment=name, timeout_s=policy.stage_timeout_s)
+        return _decision(
+            seen,
+            tuple(candidates),
+            stages=(stage,),
+            reference=policy.reference or name,
+            abstained=why,
+            reasons=(why,),
+        )
+    return _plan(seen, tuple(candidates), fit)
+
+
+def why_none(decision: Decision) -> str:
+    """Return, in one line, why nobody may answer: ``name: reason`` for each deployment."""
+    reasons = (f"{one.deployment}: {one.rejected}" for one in decision.candidates if one.rejected)
+    return "; ".join(reasons) or "the fleet is empty"
+
+
+def _streams(ask: Ask) -> bool:
+    """Say whether the answer leaves as it comes: asked for, or pinned and so not gated."""
+    if not ask.stream or ask.delivery == "hold":
+        return False
+    return ask.delivery == "stream" or ask.pin is not None
+
+
+def _forced(seen: View, fit: list[Fit]) -> tuple[str, str] | None:
+    """Return the one deployment that must answer and why, if there is one."""
+    ask = seen.ask
+    if ask.pin is not None:
+        return ask.pin, "pinned by the client"
+    if ask.conversation_pin is not None and any(one[0] == ask.conversation_pin for one in fit):
+        return ask.conversation_pin, "a tool result goes back to its model"
+    if seen.policy.kind == "cheapest":
+        name = min(fit, key=lambda one: (one[1].net_usd, one[0]))[0]
+        return name, "the policy always takes the cheapest"
+    if seen.policy.kind == "best":
+        name = min(fit, key=lambda one: (-one[1].p_correct, one[1].net_usd, one[0]))[0]
+        return name, "the policy always takes the best"
+    return None
+
+
+def _plan(seen: View, candidates: tuple[Candidate, ...], fit: list[Fit]) -> Decision:
+    """Choose the stages by expected net cost."""
+    ask, policy = seen.ask, seen.policy
+    single = _streams(ask) or ask.dialect != "chat"
+    chosen, reference, plans, abstained = choose(
+        fit,
+        max_loss=_max_loss(ask, policy),
+        min_gain_ratio=policy.profile.min_gain_ratio,
+        max_stages=1 if single else policy.max_stages,
+    )
+    return _decision(
+        seen,
+        candidates,
+        stages=_stages(chosen, policy, _threshold(policy.profile, seen.metabolic)),
+        fallbacks=_fallbacks(chosen, fit, policy),
+        plans=plans,
+        reference=policy.reference or reference.stages[0],
+        abstained=abstained,
+        reasons=_reasons(chosen, reference),
+    )
+
+
+def _max_loss(ask: Ask, policy: Policy) -> float:
+    """Return the quality a plan may give up: the dial times the profile's bound."""
+    dial = ask.preference
+    if dial is None:
+        dial = policy.preference
+    if dial is None:
+        dial = policy.profile.preference
+    return min(1.0, max(0.0, dial)) * policy.profile.max_loss_ratio
+
+
+def _threshold(profile: Profile, metabolic: MetabolicState) -> float | None:
+    """Return the lowest confidence at which a draft is kept at this level."""
+    levels = {one.level: one.min_confidence for one in profile.thresholds}
+    return levels.get(metabolic.level, levels.get("nominal"))
+
+
+def _stages(plan: Plan, policy: Policy, threshold: float | None) -> tuple[Stage, ...]:
+    """Return the stages of a plan; all but the last are gated."""
+    last = len(plan.stages) - 1
+    return tuple(
+        Stage(
+            deployment=name,
+            min_confidence=threshold if number < last else None,
+            timeout_s=policy.stage_timeout_s,
+        )
+        for number, name in enumerate(plan.stages)
+    )
+
+
+def _fallbacks(plan: Plan, fit: list[Fit], policy: Policy) -> tuple[Stage, ...]:
+    """Return who else may answer if every stage fails: nearest in quality first."""
+    if len(plan.stages) == len(fit):
+        return ()
+    quality = {name: estimate.p_correct for name, estimate, _ in fit}
+    target = quality[plan.stages[-1]]
+    others = sorted(
+        (name for name in quality if name not in plan.stages),
+        key=lambda name: (abs(quality[name] - target), name),
+    )
+    return tuple(
+        Stage(deployment=name, timeout_s=policy.stage_timeout_s) for name in others[:_MAX_FALLBACKS]
+    )
+
+
+def _reasons(chosen: Plan, reference: Plan) -> tuple[str, ...]:
+    """Say in words why this plan, for people."""
+    best = f"best single: {reference.stages[0]}, p_correct {reference.p_correct:.2f}"
+    if chosen.stages == reference.stages:
+        return (best,)
+    gain = 1 - chosen.expected_net_usd / max(reference.expected_net_usd, 1e-30)
+    return (
+        best,
+        f"{' then '.join(chosen.stages)}: expected net cost {-gain:+.0%}, "
+        f"p_correct {chosen.p_correct:.2f}, escalates {chosen.p_escalate:.0%}",
+    )
+
+
+def _decision(
+    seen: View,
+    candidates: tuple[Candidate, ...],
+    *,
+    stages: tuple[Stage, ...] = (),
+    fallbacks: tuple[Stage, ...] = (),
+    plans: tuple[Plan, ...] = (),
+    reference: str | None = None,
+    abstained: str | None = None,
+    reasons: tuple[str, ...] = (),
+) -> Decision:
+    """Put the decision together."""
+    return Decision(
+        stages=stages,
+        fallbacks=fallbacks,
+        delivery="stream" if _streams(seen.ask) else "hold",
+        candidates=candidates,
+        plans=plans,
+        reference=reference,
+        abstained=abstained,
+        reasons=reasons,
+        policy_id=seen.policy.id,
+        decision_version=DECISION_VERSION,
+    )

@@ -1,0 +1,218 @@
+"""What an answer from a deployment would take now, and how good it would probably be.
+
+Theory. Every option gets one figure to be compared by, ``net_usd``: tokens paid, plus the
+electricity of the *marginal* joules (what the meter would not read without this request), plus
+their carbon where it has a price. Local energy costs more when its device is hot:
+``x (1 + heat_weight x throttle risk)``; an unknown risk moves nothing. A prompt cache that
+would be lost is in the figure, since only the tokens a deployment really has cached are cheap.
+
+Quality is P(correct): a prior by model size and complexity, moved by evidence of the lane. The
+prior is a logistic curve in log10 of active parameters, one for each complexity. It is ours,
+coarse on purpose, and outweighed by ``PRIOR_ROWS`` labelled outcomes.
+
+What depends on fleet and policy alone is computed once, by ``prepare``.
+"""
+
+__all__ = ["PRIOR_ROWS", "Known", "Prepared", "View", "estimate", "prepare", "size_prior", "view"]
+
+from math import exp, log10
+
+from msgspec import Struct
+
+from metabolic.account.carbon import carbon_g
+from metabolic.account.money import electricity_usd, lost_cache_usd, tokens_usd
+from metabolic.account.work import parameters_of, remote_energy_j, service_s
+from metabolic.core.decision import Belief, Estimate, Policy
+from metabolic.core.fleet import Deployment, FleetSpec, Load, Model
+from metabolic.core.metabolic import MetabolicState
+from metabolic.core.request import Ask
+from metabolic.core.signals import Signals
+
+PRIOR_ROWS = 20
+"""How many labelled outcomes the size prior is worth."""
+
+_CURVES = ((1.4, 1.1), (0.2, 1.3), (-1.2, 1.3))
+"""Intercept at 1e9 parameters and slope per decade, for simple, medium and complex queries."""
+
+_COLD = frozenset({"stopped", "asleep", "starting"})
+
+
+class Known(Struct, frozen=True, kw_only=True):
+    """A deployment, and what can be said of it before any request comes."""
+
+    deployment: Deployment
+    name: str
+    local: bool
+    priors: tuple[float, float, float]
+    capabilities: frozenset[str]
+    beliefs: dict[str, Belief]
+
+
+class Prepared(Struct, frozen=True, kw_only=True):
+    """Fleet and policy, indexed: the deployments by name, and the price of a joule."""
+
+    fleet_id: str
+    policy: Policy
+    known: tuple[Known, ...]
+    usd_per_j: float
+
+
+class View(Struct, frozen=True, kw_only=True):
+    """One request against the prepared fleet: what is the same for all deployments.
+
+    ``warm`` and ``learned`` are by deployment; ``local_usd_per_j`` includes the heat.
+    """
+
+    ask: Ask
+    signals: Signals
+    policy: Policy
+    metabolic: MetabolicState
+    output_tokens: int
+    prefix_tokens: int
+    usd_per_j: float
+    local_usd_per_j: float
+    warm: dict[str, int]
+    learned: dict[str, tuple[float, int]]
+
+
+def size_prior(model: Model) -> tuple[float, float, float]:
+    """Return the prior P(correct) of a model on simple, medium and complex queries."""
+    decades = log10(parameters_of(model) / 1e9)
+    simple, medium, complex_ = (1 / (1 + exp(-(a + b * decades))) for a, b in _CURVES)
+    return simple, medium, complex_
+
+
+def prepare(fleet: FleetSpec, policy: Policy) -> Prepared:
+    """Return fleet and policy indexed for ``decide``; do it once for each pair."""
+    beliefs: dict[str, dict[str, Belief]] = {}
+    for one in policy.beliefs:
+        beliefs.setdefault(one.deployment, {})[one.lane] = one
+    carbon_kg = carbon_g(1.0, g_per_kwh=policy.g_per_kwh) / 1000
+    return Prepared(
+        fleet_id=fleet.id,
+        policy=policy,
+        known=tuple(
+            Known(
+                deployment=one,
+                name=one.name,
+                local=one.device is not None,
+                priors=size_prior(one.model),
+                capabilities=frozenset(one.capabilities),
+                beliefs=beliefs.get(one.name, {}),
+            )
+            for one in sorted(fleet.deployments, key=lambda one: one.name)
+        ),
+        usd_per_j=electricity_usd(1.0, usd_per_kwh=policy.usd_per_kwh)
+        + carbon_kg * policy.usd_per_kg_co2e,
+    )
+
+
+def view(ask: Ask, signals: Signals, metabolic: MetabolicState, prepared: Prepared) -> View:
+    """Return what every deployment's estimate for this request starts from."""
+    output = signals.expected_output_tokens
+    if ask.max_output_tokens is not None:
+        output = min(output, ask.max_output_tokens)
+    risk = metabolic.throttle_risk_ratio or 0.0
+    heat = 1 + prepared.policy.profile.heat_weight * risk
+    return View(
+        ask=ask,
+        signals=signals,
+        policy=prepared.policy,
+        metabolic=metabolic,
+        output_tokens=output * ask.n,
+        prefix_tokens=max((one.prefix_tokens for one in ask.warm), default=0),
+        usd_per_j=prepared.usd_per_j,
+        local_usd_per_j=prepared.usd_per_j * heat,
+        warm={one.deployment: one.prefix_tokens for one in ask.warm} if ask.warm else {},
+        learned={one.deployment: (one.p_correct, one.evidence) for one in signals.p_correct}
+        if signals.p_correct
+        else {},
+    )
+
+
+def estimate(seen: View, known: Known, load: Load | None) -> Estimate:
+    """Return what this deployment would take now; unknown figures are ``None``."""
+    ask, deployment, output = seen.ask, known.deployment, seen.output_tokens
+    cached = min(seen.warm.get(known.name, 0), ask.input_tokens)
+    energy, cost, net, lost = _bill(seen, known, cached)
+    p_correct, p_accept, p_kept, rows = _quality(seen, known)
+    ttft_s, tpot_s = _latency(deployment, load, fresh_tokens=ask.input_tokens - cached)
+    return Estimate(
+        input_tokens=ask.input_tokens,
+        output_tokens=output,
+        ttft_s=ttft_s,
+        tpot_s=tpot_s,
+        energy_j=energy,
+        marginal_energy_j=energy,
+        limiting_device_w=deployment.active_w if known.local else None,
+        cost_usd=cost,
+        carbon_g=None if energy is None else carbon_g(energy, g_per_kwh=seen.policy.g_per_kwh),
+        lost_cache_usd=lost,
+        p_correct=p_correct,
+        p_accept=p_accept,
+        p_correct_accepted=p_kept,
+        evidence=rows,
+        net_usd=net,
+    )
+
+
+def _bill(seen: View, known: Known, cached: int) -> tuple[float | None, float | None, float, float]:
+    """Return local joules, dollars paid, net dollars and dollars lost with the cache."""
+    deployment, tokens, output = known.deployment, seen.ask.input_tokens, seen.output_tokens
+    energy, cost, lost = None, None, 0.0
+    if known.local and deployment.active_w is not None:
+        seconds = service_s(
+            input_tokens=tokens,
+            output_tokens=output,
+            cached_tokens=cached,
+            prefill_tokens_per_s=deployment.prefill_tokens_per_s,
+            decode_tokens_per_s=deployment.decode_tokens_per_s,
+        )
+        energy = None if seconds is None else seconds * deployment.active_w
+    price = deployment.price
+    if price is not None:
+        cost = tokens_usd(price, input_tokens=tokens, output_tokens=output, cached_tokens=cached)
+        lost = lost_cache_usd(price, prefix_tokens=max(0, seen.prefix_tokens - cached))
+    elif known.local:
+        cost = 0.0
+    if known.local and energy is not None:
+        return energy, cost, (cost or 0.0) + energy * seen.local_usd_per_j, lost
+    if cost is not None and price is not None:
+        return energy, cost, cost, lost
+    modelled = remote_energy_j(deployment.model, input_tokens=tokens - cached, output_tokens=output)
+    return energy, cost, modelled * seen.usd_per_j, lost
+
+
+def _quality(seen: View, known: Known) -> tuple[float, float, float, int]:
+    """Return P(correct), P(accept), P(correct | accepted) and the rows behind them."""
+    signals = seen.signals
+    simple, medium, complex_ = known.priors
+    prior = signals.p_simple * simple + signals.p_medium * medium + signals.p_complex * complex_
+    belief = known.beliefs.get(signals.lane) or known.beliefs.get("*")
+    if belief is None:
+        p, rows = seen.learned.get(known.name, (prior, 0))
+        p_correct = (rows * p + PRIOR_ROWS * prior) / (rows + PRIOR_ROWS)
+        return p_correct, p_correct, p_correct + (1 - p_correct) / 2, rows
+    p, rows = seen.learned.get(known.name, (belief.p_correct, belief.evidence))
+    p_correct = (rows * p + PRIOR_ROWS * prior) / (rows + PRIOR_ROWS)
+    p_kept = p_correct + (1 - p_correct) / 2
+    if belief.p_correct_accepted is not None:
+        total = belief.evidence + PRIOR_ROWS
+        p_kept = (belief.evidence * belief.p_correct_accepted + PRIOR_ROWS * p_kept) / total
+    p_accept = p_correct if belief.p_accept is None else belief.p_accept
+    return p_correct, p_accept, p_kept, rows
+
+
+def _latency(
+    deployment: Deployment, load: Load | None, *, fresh_tokens: int
+) -> tuple[float | None, float | None]:
+    """Return TTFT (waking and queueing included) and TPOT in seconds; unknown is ``None``."""
+    if not deployment.prefill_tokens_per_s or not deployment.decode_tokens_per_s:
+        return None, None
+    prefill_s = fresh_tokens / deployment.prefill_tokens_per_s
+    tpot_s = 1 / deployment.decode_tokens_per_s
+    if load is None:
+        return prefill_s, tpot_s
+    wake_s = (deployment.load_s or 0.0) if load.state in _COLD else 0.0
+    ahead = load.waiting / max(1, deployment.slots)
+    return prefill_s * (1 + ahead) + wake_s, tpot_s * max(1.0, load.running / deployment.slots)
