@@ -1,6 +1,6 @@
 """Rules that no single table can check."""
 
-__all__ = ["check"]
+__all__ = ["check", "is_loopback"]
 
 import ipaddress
 from collections.abc import Iterable

@@ -220,7 +220,8 @@ class _Reader:
         try:
             return self._resolve(value).reveal()
         except ValueError as exc:
-            raise self._error(f"{where} {key}", str(exc)) from exc
+            at = f"{where} {key}"
+            raise self._error(at, str(exc)) from exc
 
     def _resolve(self, value: str) -> Secret:
         """Look a secret up. Raises ``ValueError`` when the variable is not set."""
