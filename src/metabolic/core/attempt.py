@@ -249,6 +249,7 @@ class ToolCall(Struct, frozen=True, kw_only=True):
 
     name: str
     arguments: str
+    id: str | None = None
 
 
 class ReplyChoice(Struct, frozen=True, kw_only=True):

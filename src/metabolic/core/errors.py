@@ -1,5 +1,7 @@
 """The error tree, divided by whose fault it is; each knows its HTTP status and wire code.
 
+::
+
     MetabolicError
     ├─ ConfigError                 start-up; names table and key
     ├─ RequestError          400   ours to refuse: malformed, too long

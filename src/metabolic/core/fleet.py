@@ -67,7 +67,7 @@ class Price(Struct, frozen=True, kw_only=True):
 
 
 class Variant(Struct, frozen=True, kw_only=True):
-    """The same weights at another reasoning effort or output budget; the prompt cache stays warm."""
+    """The same weights at another effort or output budget; the prompt cache stays warm."""
 
     name: str
     reasoning_effort: str | None = None

@@ -16,6 +16,8 @@ class MetabolicState(Struct, frozen=True, kw_only=True):
     that read and then failed makes the level at least *elevated*. Neither is ever *nominal*.
     ``time_to_throttle_s`` is ``None`` when throttling is not in sight or not known.
     ``limiting`` names the device that limits; ``since_s`` when the level was entered (epoch).
+    ``at_s`` is the time of the readings; ``calm_since_s`` since when they would allow a lower level
+    (``None``: they do not).
     """
 
     level: Level = "unknown"
@@ -31,6 +33,8 @@ class MetabolicState(Struct, frozen=True, kw_only=True):
     profile: str = "edge"
     limiting: str | None = None
     since_s: float = 0.0
+    at_s: float = 0.0
+    calm_since_s: float | None = None
     reasons: tuple[str, ...] = ()
 
 

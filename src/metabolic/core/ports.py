@@ -63,6 +63,8 @@ class Sensor(Protocol):
 class MeterReading(Struct, frozen=True, kw_only=True):
     """A meter's counter now: joules since an arbitrary start, with its origin and bounds.
 
+    ``idle_j`` is that part of it which the machine would have drawn idle (``None``: unknown).
+    Readings of two ``epoch`` values cannot be subtracted: the counter was lost in between.
     ``cpu_s`` are the CPU seconds of each watched process so far, by pid; a process that is gone
     is absent. ``busy_cpu_s`` are those of the whole machine so far.
     """
@@ -74,6 +76,7 @@ class MeterReading(Struct, frozen=True, kw_only=True):
     high_ratio: float = 1.0
     busy_cpu_s: float | None = None
     idle_j: float | None = None
+    epoch: int = 0
     cpu_s: tuple[tuple[int, float], ...] = ()
 
 
@@ -82,8 +85,12 @@ class Meter(Protocol):
 
     name: str
 
-    def read(self, pids: tuple[int, ...]) -> MeterReading:
-        """Return the counter now, with the CPU seconds of ``pids``."""
+    def read(self, pids: tuple[int, ...]) -> MeterReading | None:
+        """Return the counter now, with the CPU seconds of ``pids``; ``None`` if it is lost."""
+        ...
+
+    def close(self) -> None:
+        """Give up handles; called once."""
         ...
 
 

@@ -6,7 +6,7 @@ know what time it is, who is connected or what an answer says: events tell it.
 Theory of operation. A run walks through ``decision.stages`` and, when none of them gave a draft
 that may be given, through ``decision.fallbacks``. At most one call is open at a time::
 
-    Began ──Open──▶ waiting ──Ended(answer)──Check──▶ checking ──Checked(accepted)──▶ Release, Finish
+    Began ──Open──▶ waiting ──Ended(answer)──Check──▶ checking ──Checked(accepted)──▶ Release
                       │  ▲                               │
         Ended(failed) │  └────────── Open next ──────────┘ Checked(refused)
                       ▼

@@ -82,7 +82,7 @@ def choose(
     best = min(fit, key=lambda f: (-f[1].p_correct, f[1].net_usd, f[0]))
     reference = evaluate((best,))
     floor = reference.p_correct - max_loss
-    allowed = [(reference.expected_net_usd, 1, (best,))]
+    allowed: list[tuple[float, int, tuple[Fit, ...]]] = [(reference.expected_net_usd, 1, (best,))]
     for chain in _chains(frontier(fit), max_stages):
         cost, quality = _score(chain)
         if quality >= floor and chain != (best,):
@@ -109,5 +109,5 @@ def _chains(fit: list[Fit], max_stages: int) -> list[tuple[Fit, ...]]:
         chain
         for size in range(1, min(max_stages, len(fit)) + 1)
         for chain in combinations(fit, size)
-        if size == 1 or all([gateable for _, _, gateable in chain[:-1]])
+        if all(gateable for _, _, gateable in chain[:-1])
     ]

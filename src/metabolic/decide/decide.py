@@ -167,12 +167,14 @@ def _reasons(chosen: Plan, reference: Plan) -> tuple[str, ...]:
     gain = 1 - chosen.expected_net_usd / max(reference.expected_net_usd, 1e-30)
     return (
         best,
-        f"{' then '.join(chosen.stages)}: expected net cost {-gain:+.0%}, "
-        f"p_correct {chosen.p_correct:.2f}, escalates {chosen.p_escalate:.0%}",
+        (
+            f"{' then '.join(chosen.stages)}: expected net cost {-gain:+.0%}, "
+            f"p_correct {chosen.p_correct:.2f}, escalates {chosen.p_escalate:.0%}"
+        ),
     )
 
 
-def _decision(
+def _decision(  # noqa: PLR0913 - one keyword for each part of a decision
     seen: View,
     candidates: tuple[Candidate, ...],
     *,

@@ -1,0 +1,241 @@
+"""Attempts to a receipt: every call that was made is on it, kept or discarded.
+
+The energy of a receipt is provisional: modelled from the seconds (or CPU seconds) each call took
+on its device, with bounds, until the meters have closed their windows. Joules of remote APIs are
+modelled from tokens and stand apart: they are never added to local ones.
+"""
+
+__all__ = ["bill", "sum_energy"]
+
+from collections.abc import Iterable, Mapping
+from typing import TypeVar
+
+from metabolic.account.carbon import carbon_of
+from metabolic.account.money import electricity_usd, tokens_usd
+from metabolic.account.work import (
+    active_energy_j,
+    modelled,
+    parameters_of,
+    remote_energy_j,
+    service_s,
+)
+from metabolic.core.attempt import Attempt, Run, Verdict
+from metabolic.core.decision import Policy
+from metabolic.core.fleet import Deployment
+from metabolic.core.hardware import Origin
+from metabolic.core.metabolic import Level
+from metabolic.core.receipt import AttemptBill, Baseline, Cost, Energy, Receipt
+from metabolic.core.request import Ask, Usage
+from metabolic.core.signals import Signals
+
+_Number = TypeVar("_Number", int, float)
+
+_WEAKNESS: tuple[Origin, ...] = ("measured", "derived", "modelled")
+
+
+def bill(  # noqa: PLR0913 - a bill is made of all of these
+    *,
+    ask: Ask,
+    signals: Signals,
+    level: Level,
+    fleet: Mapping[str, Deployment],
+    policy: Policy,
+    run: Run,
+    seconds: float,
+) -> Receipt:
+    """Return the provisional receipt of a finished run.
+
+    ``fleet`` maps names to deployments; ``seconds`` is how long the run took.
+    """
+    verdicts = dict(run.verdicts)
+    bills = tuple(
+        _attempt(one, fleet.get(one.call.deployment), policy, verdicts.get(one.call.id))
+        for one in run.attempts
+    )
+    local = [one for one in bills if _is_local(fleet, one.deployment)]
+    energy = sum_energy(one.energy for one in local)
+    remote = sum_energy(one.energy for one in bills if not _is_local(fleet, one.deployment))
+    return Receipt(
+        id=ask.id,
+        at_s=ask.at_s,
+        status="provisional" if local else "settled",
+        task=signals.task,
+        level=level,
+        answer=run.answer,
+        failure=None if run.answer else run.failure,
+        seconds=seconds,
+        attempts=bills,
+        usage=_sum_usage(bills),
+        cpu_s=_sum([one.cpu_s for one in bills]),
+        energy=energy,
+        remote_energy=remote,
+        cost=_cost(bills, energy, policy),
+        carbon=None if energy is None else carbon_of(energy, g_per_kwh=policy.g_per_kwh),
+        baselines=_baselines(ask, run, fleet, policy, bills),
+    )
+
+
+def sum_energy(parts: Iterable[Energy | None]) -> Energy | None:
+    """Return the sum of energies with its bounds; ``None`` when there is nothing known to add.
+
+    The sum is as weak as its weakest part, and provisional if any part is.
+    """
+    known = [one for one in parts if one is not None]
+    if not known:
+        return None
+    if len(known) == 1:
+        return known[0]
+    return Energy(
+        energy_j=sum(one.energy_j for one in known),
+        low_j=sum(one.low_j for one in known),
+        high_j=sum(one.high_j for one in known),
+        origin=max((one.origin for one in known), key=_WEAKNESS.index),
+        status="provisional" if any(one.status == "provisional" for one in known) else "settled",
+        meter=known[0].meter,
+    )
+
+
+def _attempt(
+    attempt: Attempt, deployment: Deployment | None, policy: Policy, verdict: Verdict | None
+) -> AttemptBill:
+    """Return the bill of one call."""
+    first = attempt.first_token_s
+    return AttemptBill(
+        call=attempt.call.id,
+        deployment=attempt.call.deployment,
+        role=attempt.call.role,
+        seconds=attempt.ended_s - attempt.began_s,
+        ttft_s=None if first is None else first - attempt.began_s,
+        usage=attempt.usage,
+        cpu_s=attempt.cpu_s,
+        energy=_energy(attempt, deployment, policy),
+        tokens_usd=_tokens_usd(attempt.usage, deployment),
+        confidence=None if verdict is None else verdict.confidence,
+        well_formed=None if verdict is None else verdict.well_formed,
+        reasons=() if verdict is None else verdict.reasons,
+        failure=attempt.failure,
+    )
+
+
+def _energy(attempt: Attempt, deployment: Deployment | None, policy: Policy) -> Energy | None:
+    """Return what a call is modelled to have drawn; ``None`` when it cannot be said."""
+    if deployment is None:
+        return None
+    usage = attempt.usage
+    if deployment.device is None:
+        if usage.output_tokens is None:
+            return None
+        fresh = max(0, (usage.input_tokens or 0) - (usage.cached_tokens or 0))
+        return modelled(
+            remote_energy_j(deployment.model, input_tokens=fresh, output_tokens=usage.output_tokens)
+        )
+    if attempt.cpu_s is not None:
+        energy_j = active_energy_j(attempt.cpu_s, active_w=policy.cpu_w_per_core)
+    else:
+        seconds = _work_s(usage, deployment)
+        if seconds is None:
+            seconds = attempt.ended_s - attempt.began_s
+        energy_j = active_energy_j(seconds, active_w=deployment.active_w)
+    return None if energy_j is None else modelled(energy_j)
+
+
+def _work_s(usage: Usage, deployment: Deployment) -> float | None:
+    """Return the seconds of device work the tokens stand for; ``None`` when not known."""
+    if usage.input_tokens is None or usage.output_tokens is None:
+        return None
+    return service_s(
+        input_tokens=usage.input_tokens,
+        output_tokens=usage.output_tokens,
+        cached_tokens=usage.cached_tokens or 0,
+        prefill_tokens_per_s=deployment.prefill_tokens_per_s,
+        decode_tokens_per_s=deployment.decode_tokens_per_s,
+    )
+
+
+def _tokens_usd(usage: Usage, deployment: Deployment | None) -> float | None:
+    """Return what the tokens cost; ``None`` without a price or a token count."""
+    if deployment is None:
+        return None
+    if deployment.price is None:
+        return 0.0 if deployment.device is not None else None
+    if usage.input_tokens is None or usage.output_tokens is None:
+        return None
+    return tokens_usd(
+        deployment.price,
+        input_tokens=usage.input_tokens,
+        output_tokens=usage.output_tokens,
+        cached_tokens=usage.cached_tokens or 0,
+    )
+
+
+def _cost(bills: tuple[AttemptBill, ...], energy: Energy | None, policy: Policy) -> Cost:
+    """Return the dollars of all calls."""
+    power = (
+        None if energy is None else electricity_usd(energy.energy_j, usd_per_kwh=policy.usd_per_kwh)
+    )
+    return Cost(
+        tokens_usd=sum(one.tokens_usd or 0.0 for one in bills),
+        electricity_usd=power,
+        origin="derived" if energy is None else energy.origin,
+    )
+
+
+def _baselines(
+    ask: Ask,
+    run: Run,
+    fleet: Mapping[str, Deployment],
+    policy: Policy,
+    bills: tuple[AttemptBill, ...],
+) -> tuple[Baseline, ...]:
+    """Return what the best single and the largest deployment would have taken, modelled."""
+    if run.answer is None:
+        return ()
+    answered = next(one for one in bills if one.call == run.answer.call).usage
+    usage = Usage(
+        input_tokens=answered.input_tokens or ask.input_tokens,
+        output_tokens=answered.output_tokens,
+    )
+    largest = max(
+        fleet.values(), key=lambda one: (parameters_of(one.model), one.name), default=None
+    )
+    names = dict.fromkeys((run.decision.reference, None if largest is None else largest.name))
+    return tuple(
+        _baseline(fleet[name], usage, policy)
+        for name in names
+        if name is not None and name in fleet
+    )
+
+
+def _baseline(deployment: Deployment, usage: Usage, policy: Policy) -> Baseline:
+    """Return one modelled alternative for the same tokens."""
+    energy_j = None
+    if deployment.device is not None:
+        energy_j = active_energy_j(_work_s(usage, deployment), active_w=deployment.active_w)
+    cost_usd = _tokens_usd(usage, deployment)
+    if energy_j is not None and cost_usd is not None:
+        cost_usd += electricity_usd(energy_j, usd_per_kwh=policy.usd_per_kwh)
+    return Baseline(deployment=deployment.name, energy_j=energy_j, cost_usd=cost_usd)
+
+
+def _is_local(fleet: Mapping[str, Deployment], name: str) -> bool:
+    """Say whether a deployment draws from a meter here."""
+    deployment = fleet.get(name)
+    return deployment is not None and deployment.device is not None
+
+
+def _sum_usage(bills: tuple[AttemptBill, ...]) -> Usage:
+    """Return the tokens of all calls; a kind nobody reported stays unknown."""
+    if len(bills) == 1:
+        return bills[0].usage
+    return Usage(
+        input_tokens=_sum([one.usage.input_tokens for one in bills]),
+        cached_tokens=_sum([one.usage.cached_tokens for one in bills]),
+        output_tokens=_sum([one.usage.output_tokens for one in bills]),
+        reasoning_tokens=_sum([one.usage.reasoning_tokens for one in bills]),
+    )
+
+
+def _sum(parts: list[_Number | None]) -> _Number | None:
+    """Return the sum of what is known; ``None`` when nothing is."""
+    known = [one for one in parts if one is not None]
+    return sum(known[1:], known[0]) if known else None

@@ -1,0 +1,260 @@
+"""Making one call: wake the engine, open the backend, count it, time it, translate its failure."""
+
+__all__ = ["Calls", "Made", "failure_of"]
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from typing import Protocol, TypeVar
+
+from msgspec import Struct
+
+from metabolic.core.attempt import Attempt, Call, Choice, Failure, FailureKind, Reply
+from metabolic.core.errors import (
+    BackendError,
+    BadReply,
+    EngineError,
+    MetabolicError,
+    Overloaded,
+    Refused,
+    TimedOut,
+    Unreachable,
+)
+from metabolic.core.fleet import Endpoint
+from metabolic.core.ports import Backend, Clock
+from metabolic.core.request import Request
+from metabolic.decide.evidence import summarise
+from metabolic.execute.delivery import Relay
+from metabolic.execute.snapshot import Health, Snapshot
+
+_T = TypeVar("_T")
+
+_KINDS: tuple[tuple[type[MetabolicError], FailureKind], ...] = (
+    (Overloaded, "overloaded"),
+    (TimedOut, "timed_out"),
+    (Refused, "refused"),
+    (BadReply, "bad_reply"),
+    (Unreachable, "unreachable"),
+    (EngineError, "not_ready"),
+    (BackendError, "bad_reply"),
+)
+
+
+_OTHER: FailureKind = "bad_reply"
+
+
+class Engines(Protocol):
+    """What calls need of the keeper of local engines."""
+
+    async def ensure(self, deployment: str) -> Endpoint:
+        """Return where it listens, waking it if need be. Raises ``EngineError``."""
+        ...
+
+    def using(self, deployment: str) -> AbstractContextManager[None]:
+        """Hold it awake."""
+        ...
+
+
+class CallMeter(Protocol):
+    """What calls tell the energy meter; ids are ``<request id>/<call id>``."""
+
+    def began(self, call_id: str, pid: int | None) -> None:
+        """Note a call in flight on a local engine."""
+        ...
+
+    def ended(self, call_id: str) -> None:
+        """Note its end."""
+        ...
+
+
+class Made(Struct, frozen=True, kw_only=True):
+    """A call that is over: the attempt, the answer if there is one, the error if not."""
+
+    attempt: Attempt
+    reply: Reply | None = None
+    error: MetabolicError | None = None
+
+
+def failure_of(error: MetabolicError) -> Failure:
+    """Return an error as the value the core knows."""
+    kind = _OTHER
+    for one, known in _KINDS:
+        if isinstance(error, one):
+            kind = known
+            break
+    return Failure(
+        kind=kind,
+        message=str(error),
+        status=error.status if isinstance(error, Refused) else None,
+        retry_after_s=error.retry_after_s if isinstance(error, Overloaded) else None,
+    )
+
+
+class Calls:
+    """Makes calls on the fleet; keeps one backend per endpoint."""
+
+    def __init__(  # noqa: PLR0913 - the shell is where everything meets
+        self,
+        *,
+        connect: Callable[[Endpoint], Backend],
+        endpoints: Mapping[str, Endpoint],
+        engines: Engines,
+        meter: CallMeter,
+        snapshot: Snapshot,
+        health: Health,
+        clock: Clock,
+        first_token_timeout_s: float,
+    ) -> None:
+        """``endpoints`` are those that need no engine; every other deployment is woken."""
+        self._connect = connect
+        self._endpoints = dict(endpoints)
+        self._engines = engines
+        self._meter = meter
+        self._snapshot = snapshot
+        self._health = health
+        self._clock = clock
+        self._first_token_timeout_s = first_token_timeout_s
+        self._backends: dict[str, tuple[Endpoint, Backend]] = {}
+        self._closing: set[asyncio.Task[None]] = set()
+
+    async def make(
+        self,
+        request: Request,
+        call: Call,
+        *,
+        t0_s: float,
+        relay: Relay | None,
+        first: Callable[[], None],
+    ) -> Made:
+        """Make a call and return how it ended; raises only when cancelled.
+
+        ``t0_s`` is the monotonic time the run began. ``relay`` takes the events of a stream;
+        ``first`` is told of its first bytes.
+        """
+        began_s = self._clock.monotonic_s() - t0_s
+        name = call.deployment
+        local = name not in self._endpoints
+        self._snapshot.began(name)
+        try:
+            with self._engines.using(name) if local else nullcontext():
+                return await self._made(request, call, began_s, t0_s, relay, first)
+        except MetabolicError as error:
+            self._note(name, error)
+            attempt = Attempt(
+                call=call,
+                began_s=began_s,
+                ended_s=self._clock.monotonic_s() - t0_s,
+                failure=failure_of(error),
+            )
+            return Made(attempt=attempt, error=error)
+        finally:
+            self._snapshot.ended(name)
+
+    async def _made(
+        self,
+        request: Request,
+        call: Call,
+        began_s: float,
+        t0_s: float,
+        relay: Relay | None,
+        first: Callable[[], None],
+    ) -> Made:
+        """Reach the backend, let the meter know, and collect the answer."""
+        backend, pid = await self._reach(call.deployment)
+        first_token_s: float | None = None
+
+        def noted() -> None:
+            nonlocal first_token_s
+            first_token_s = self._clock.monotonic_s() - t0_s
+            first()
+
+        call_id = f"{request.id}/{call.id}"
+        if pid is not None:
+            self._meter.began(call_id, pid)
+        try:
+            if relay is None:
+                reply = await backend.complete(request, call)
+            else:
+                reply = await self._stream(backend, request, call, relay, noted)
+        finally:
+            if pid is not None:
+                self._meter.ended(call_id)
+        self._health.answered(call.deployment)
+        attempt = Attempt(
+            call=call,
+            began_s=began_s,
+            ended_s=self._clock.monotonic_s() - t0_s,
+            first_token_s=first_token_s,
+            usage=reply.usage,
+            choices=tuple(
+                Choice(
+                    finish_reason=one.finish_reason,
+                    tool_calls=len(one.tool_calls),
+                    output_chars=len(one.text),
+                    logprobs=summarise(one.logprobs) if one.logprobs else None,
+                )
+                for one in reply.choices
+            ),
+        )
+        return Made(attempt=attempt, reply=reply)
+
+    async def _stream(
+        self,
+        backend: Backend,
+        request: Request,
+        call: Call,
+        relay: Relay,
+        first: Callable[[], None],
+    ) -> Reply:
+        """Take a stream's events; in relayed streams wait for release after the first."""
+        stream = await self._in_time(backend.stream(request, call))
+        try:
+            begun = False
+            async for events in stream:
+                if not begun:
+                    begun = True
+                    first()
+                    if not call.keep:
+                        await relay.opened()
+                await relay.write(events)
+            return stream.reply()
+        finally:
+            await stream.aclose()
+
+    async def _in_time(self, waiting: Awaitable[_T]) -> _T:
+        """Wait for the upstream to begin. Raises ``TimedOut``."""
+        try:
+            async with asyncio.timeout(self._first_token_timeout_s):
+                return await waiting
+        except TimeoutError as exc:
+            message = f"no first token within {self._first_token_timeout_s:g} s"
+            raise TimedOut(message) from exc
+
+    async def _reach(self, name: str) -> tuple[Backend, int | None]:
+        """Return the backend of a deployment and the pid of its engine, waking it if need be."""
+        endpoint = self._endpoints.get(name)
+        if endpoint is None:
+            endpoint = await self._engines.ensure(name)
+        kept = self._backends.get(name)
+        if kept is not None and kept[0] is endpoint:
+            return kept[1], endpoint.pid
+        backend = self._connect(endpoint)
+        self._backends[name] = (endpoint, backend)
+        if kept is not None:
+            task = asyncio.create_task(kept[1].aclose())
+            self._closing.add(task)
+            task.add_done_callback(self._closing.discard)
+        return backend, endpoint.pid
+
+    def _note(self, name: str, error: MetabolicError) -> None:
+        """Remember who is better left alone for a while."""
+        if isinstance(error, Overloaded):
+            self._health.failed(name, retry_after_s=error.retry_after_s)
+        elif isinstance(error, Unreachable | TimedOut) and name in self._endpoints:
+            self._health.failed(name)
+
+    async def aclose(self) -> None:
+        """Close every backend."""
+        kept, self._backends = self._backends, {}
+        await asyncio.gather(*(backend.aclose() for _, backend in kept.values()))
+        await asyncio.gather(*self._closing)

@@ -1,0 +1,74 @@
+"""What a conversation leaves behind: where its prompt cache is warm, who called which tool.
+
+Two bounded memories, oldest forgotten first. Nothing of what was said is kept: a session is
+remembered by its name and its number of tokens, a tool call by its id.
+"""
+
+__all__ = ["Sessions", "tool_call_ids"]
+
+from collections import OrderedDict
+from typing import TypeVar
+
+from metabolic.core.attempt import Reply, Run
+from metabolic.core.request import Ask, Request, ToolResult, WarmPrefix
+
+_Key = tuple[str | None, str]
+_Value = TypeVar("_Value")
+
+
+class Sessions:
+    """Remembers, per tenant, the warm prefixes of sessions and the callers of tools."""
+
+    def __init__(self, *, capacity: int = 10_000) -> None:
+        """Remember at most ``capacity`` sessions and as many tool calls."""
+        self._capacity = capacity
+        self._warm: OrderedDict[_Key, dict[str, int]] = OrderedDict()
+        self._callers: OrderedDict[_Key, str] = OrderedDict()
+
+    def warm(self, tenant: str | None, session: str | None) -> tuple[WarmPrefix, ...]:
+        """Return which deployments have a prefix of this session cached."""
+        if session is None:
+            return ()
+        known = self._warm.get((tenant, session), {})
+        return tuple(
+            WarmPrefix(deployment=name, prefix_tokens=tokens)
+            for name, tokens in sorted(known.items())
+        )
+
+    def pin(self, tenant: str | None, request: Request) -> str | None:
+        """Return the deployment whose tool call this request answers, if it is one of ours."""
+        if not request.messages:
+            return None
+        for block in request.messages[-1].content:
+            if isinstance(block, ToolResult):
+                return self._callers.get((tenant, block.id))
+        return None
+
+    def learn(self, ask: Ask, run: Run, tool_call_ids: tuple[str, ...]) -> None:
+        """Remember what a finished run leaves warm, and the tool calls it made."""
+        if run.answer is None:
+            return
+        name = run.answer.deployment
+        if ask.session is not None:
+            warm = dict(self._warm.get((ask.tenant, ask.session), {}))
+            for one in run.attempts:
+                if one.failure is None:
+                    tokens = (one.usage.input_tokens or 0) + (one.usage.output_tokens or 0)
+                    warm[one.call.deployment] = tokens
+            self._keep(self._warm, (ask.tenant, ask.session), warm)
+        for call_id in tool_call_ids:
+            self._keep(self._callers, (ask.tenant, call_id), name)
+
+    def _keep(self, memory: "OrderedDict[_Key, _Value]", key: _Key, value: _Value) -> None:
+        """Store and forget the oldest beyond capacity."""
+        memory[key] = value
+        memory.move_to_end(key)
+        if len(memory) > self._capacity:
+            memory.popitem(last=False)
+
+
+def tool_call_ids(reply: Reply | None) -> tuple[str, ...]:
+    """Return the ids of the tool calls an answer made."""
+    if reply is None:
+        return ()
+    return tuple(call.id for choice in reply.choices for call in choice.tool_calls if call.id)

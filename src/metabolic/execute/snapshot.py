@@ -1,0 +1,137 @@
+"""The latest state of everything, as one ``Situation`` a request is decided on.
+
+Sensors publish ten times a second; what a decision sees is that state made coarse (a degree, a
+hundredth, 64 MiB), so that equal situations are equal values and a record needs one digest.
+"""
+
+__all__ = ["Health", "Snapshot", "coarse"]
+
+from collections.abc import Callable, Iterable
+
+from msgspec.structs import replace
+
+from metabolic.core.fleet import FleetSpec, Load, Situation, State
+from metabolic.core.hardware import HardwareState
+from metabolic.core.metabolic import MetabolicState
+from metabolic.core.ports import Clock
+
+_MEMORY_STEP_BYTES = 64 * 1024 * 1024
+_COOLDOWN_S = 2.0
+_LONGEST_COOLDOWN_S = 300.0
+
+
+def _rounded(value: float | None, step: float) -> float | None:
+    """Return the value on a grid; unknown stays unknown."""
+    return None if value is None else round(round(value / step) * step, 6)
+
+
+def coarse(state: MetabolicState) -> MetabolicState:
+    """Return the state with its figures on a grid no decision can tell apart."""
+    return replace(
+        state,
+        throttle_risk_ratio=_rounded(state.throttle_risk_ratio, 0.01),
+        headroom_c=_rounded(state.headroom_c, 1.0),
+        headroom_w=_rounded(state.headroom_w, 1.0),
+        time_to_throttle_s=_rounded(state.time_to_throttle_s, 5.0),
+        budget_used_ratio=_rounded(state.budget_used_ratio, 0.01),
+        memory_available_bytes=_rounded(state.memory_available_bytes, _MEMORY_STEP_BYTES),
+        battery_ratio=_rounded(state.battery_ratio, 0.01),
+        trend_c_per_s=_rounded(state.trend_c_per_s, 0.1),
+    )
+
+
+class Health:
+    """Who failed lately, and how long to leave them alone.
+
+    A deployment that did not answer is left alone for two seconds, one that said when to come
+    back for that long. A refusal of the request itself says nothing about the deployment.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        """Start with everybody healthy as far as known."""
+        self._clock = clock
+        self._until: dict[str, float] = {}
+
+    def failed(self, deployment: str, *, retry_after_s: float | None = None) -> None:
+        """Leave it alone for a while."""
+        pause = _COOLDOWN_S if retry_after_s is None else min(retry_after_s, _LONGEST_COOLDOWN_S)
+        self._until[deployment] = self._clock.monotonic_s() + pause
+
+    def answered(self, deployment: str) -> None:
+        """Forget its failures."""
+        if self._until:
+            self._until.pop(deployment, None)
+
+    def ok(self, deployment: str) -> bool | None:
+        """Return ``False`` while it is to be left alone; ``None``: nothing known against it."""
+        until = self._until.get(deployment)
+        if until is None:
+            return None
+        if self._clock.monotonic_s() < until:
+            return False
+        del self._until[deployment]
+        return None
+
+
+class Snapshot:
+    """Holds the machine's state, the fleet and the calls in flight."""
+
+    def __init__(
+        self,
+        fleet: FleetSpec,
+        *,
+        clock: Clock,
+        health: Health,
+        states: Callable[[], Iterable[tuple[str, State]]],
+    ) -> None:
+        """Start with an unknown machine; ``states`` says where local engines stand."""
+        self.fleet = fleet
+        self.metabolic = MetabolicState()
+        self.hardware: HardwareState | None = None
+        self.hardware_id: str | None = None
+        self._clock = clock
+        self._health = health
+        self._states = states
+        self._running = {one.name: 0 for one in fleet.deployments}
+
+    def began(self, deployment: str) -> None:
+        """Count a call in flight."""
+        self._running[deployment] = self._running.get(deployment, 0) + 1
+
+    def ended(self, deployment: str) -> None:
+        """Count it out again."""
+        self._running[deployment] -= 1
+
+    def in_flight(self) -> int:
+        """Return how many calls are in flight."""
+        return sum(self._running.values())
+
+    def see(self, state: MetabolicState) -> None:
+        """Take over a new state of the machine, if a decision can tell it from the last."""
+        seen = coarse(state)
+        if seen != self.metabolic:
+            self.metabolic = seen
+
+    def loads(self) -> tuple[Load, ...]:
+        """Return how busy each deployment is, by name."""
+        states = dict(self._states())
+        return tuple(
+            Load(
+                deployment=one.name,
+                state=states.get(one.name, "warm" if one.device is None else "stopped"),
+                running=min(self._running[one.name], one.slots),
+                waiting=max(0, self._running[one.name] - one.slots),
+                healthy=self._health.ok(one.name),
+            )
+            for one in self.fleet.deployments
+        )
+
+    def situation(self) -> Situation:
+        """Return everything at this moment."""
+        return Situation(
+            at_s=self._clock.now_s(),
+            metabolic=self.metabolic,
+            fleet=self.fleet,
+            load=self.loads(),
+            hardware_id=self.hardware_id,
+        )
