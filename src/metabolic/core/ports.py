@@ -109,8 +109,8 @@ class Stream(Protocol):
 
     Items are the upstream's SSE events as the client may have them, each ending in a blank line,
     without the closing ``[DONE]``: verbatim, but for what only Metabolic asked for (usage,
-    log-probabilities), which is taken out. An answer that breaks off raises ``Unreachable`` (or ``TimedOut``) from the
-    iteration and never just ends.
+    log-probabilities), which is taken out. An answer that breaks off raises ``Unreachable`` (or
+    ``TimedOut``) from the iteration and never just ends.
     """
 
     def __aiter__(self) -> "Stream":

@@ -1,0 +1,243 @@
+"""The life of a request, event by event."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from metabolic.core.attempt import (
+    Attempt,
+    Began,
+    Cancel,
+    Check,
+    Checked,
+    ClientGone,
+    Ended,
+    Failure,
+    Finish,
+    Open,
+    Progress,
+    Release,
+    Tick,
+    Verdict,
+    Wake,
+)
+from metabolic.core.decision import Decision, Stage
+from metabolic.decide.advance import advance, begin
+
+GOOD = Verdict(well_formed=True, confidence=0.9)
+UNSURE = Verdict(well_formed=True, confidence=0.5)
+BROKEN = Verdict(well_formed=False, reasons=("json_schema",))
+DOUBTFUL = Verdict(well_formed=True, doubtful=True, confidence=0.9, reasons=("refusal",))
+
+
+def cascade(*names, fallbacks=(), delivery="hold"):
+    last = len(names) - 1
+    return Decision(
+        stages=tuple(
+            Stage(deployment=name, min_confidence=None if i == last else 0.8, timeout_s=10)
+            for i, name in enumerate(names)
+        ),
+        fallbacks=tuple(Stage(deployment=name, timeout_s=10) for name in fallbacks),
+        delivery=delivery,
+    )
+
+
+def opened(effects):
+    return next(one.call for one in effects if isinstance(one, Open))
+
+
+def ended(call, at_s=1.0, failure=None):
+    attempt = Attempt(call=call, began_s=0.0, ended_s=at_s, failure=failure)
+    return Ended(attempt=attempt, at_s=at_s)
+
+
+def play(decision, *answers):
+    """Answer each call in turn with a verdict or a failure; return the run and all effects."""
+    run, effects = advance(begin(decision), Began(at_s=0.0))
+    log = list(effects)
+    for answer in answers:
+        call = opened(effects)
+        if isinstance(answer, Failure):
+            run, effects = advance(run, ended(call, failure=answer))
+        else:
+            run, effects = advance(run, ended(call))
+            assert effects == (Check(call=call.id),)
+            run, effects = advance(run, Checked(call=call.id, verdict=answer, at_s=1.0))
+        log += effects
+    return run, log
+
+
+def test_an_accepted_draft_is_released_and_ends_the_run():
+    run, log = play(cascade("small", "large"), GOOD)
+    assert log[-2:] == [Release(call="c0"), Finish(call="c0")]
+    assert (run.answer.deployment, run.answer.escalations, run.answer.degraded) == (
+        "small",
+        0,
+        False,
+    )
+    assert run.answer.confidence == 0.9
+
+
+def test_a_doubtful_draft_escalates():
+    for verdict in (UNSURE, BROKEN, DOUBTFUL, Verdict(well_formed=True)):
+        run, log = play(cascade("small", "large"), verdict, GOOD)
+        assert run.answer.deployment == "large"
+        assert run.answer.escalations == 1
+        assert [one.call.deployment for one in log if isinstance(one, Open)] == ["small", "large"]
+
+
+def test_only_gated_stages_ask_for_log_probabilities():
+    _, log = play(cascade("small", "large"), UNSURE, GOOD)
+    assert [one.call.logprobs for one in log if isinstance(one, Open)] == [True, False]
+
+
+def test_the_last_tier_failing_gives_the_best_draft_degraded():
+    run, log = play(cascade("small", "large"), UNSURE, Failure(kind="unreachable"))
+    assert run.answer.deployment == "small"
+    assert run.answer.degraded
+    assert log[-2:] == [Release(call="c0"), Finish(call="c0")]
+
+
+def test_a_doubtful_last_answer_is_given_degraded_and_a_sound_draft_before_it():
+    run, _ = play(cascade("large"), DOUBTFUL)
+    assert (run.answer.deployment, run.answer.degraded) == ("large", True)
+    run, _ = play(cascade("small", "large"), UNSURE, DOUBTFUL)
+    assert run.answer.deployment == "small"
+
+
+def test_no_draft_at_all_falls_back_and_then_ends_without_an_answer():
+    down = Failure(kind="unreachable")
+    run, _ = play(cascade("large", fallbacks=("small",)), down, GOOD)
+    assert (run.answer.deployment, run.answer.degraded) == ("small", True)
+    run, log = play(cascade("large", fallbacks=("small",)), down, down)
+    assert run.answer is None
+    assert run.failure == down
+    assert log[-1] == Finish(call=None)
+
+
+def test_a_broken_answer_is_never_given():
+    run, log = play(cascade("small", "large"), BROKEN, BROKEN)
+    assert run.answer is None
+    assert log[-1] == Finish(call=None)
+
+
+@pytest.mark.parametrize("status", [400, 413, 422])
+def test_a_request_the_upstream_refuses_is_asked_of_nobody_else(status):
+    run, log = play(cascade("small", "large"), Failure(kind="refused", status=status))
+    assert run.answer is None
+    assert len([one for one in log if isinstance(one, Open)]) == 1
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 429])
+def test_a_refusal_of_our_key_or_name_moves_on(status):
+    run, _ = play(cascade("small", "large"), Failure(kind="refused", status=status), GOOD)
+    assert run.answer.deployment == "large"
+
+
+def test_a_stage_that_takes_too_long_is_cancelled_and_the_next_one_opened():
+    run, effects = advance(begin(cascade("small", "large")), Began(at_s=0.0))
+    assert effects[1] == Wake(at_s=10.0)
+    run, effects = advance(run, Tick(at_s=10.0))
+    assert effects == (Cancel(call="c0", why="timeout"),)
+    run, effects = advance(run, ended(run.open[0], 10.1, Failure(kind="timed_out")))
+    assert opened(effects).deployment == "large"
+
+
+def test_a_tick_before_its_time_changes_nothing():
+    run, _ = advance(begin(cascade("small", "large")), Began(at_s=0.0))
+    assert advance(run, Tick(at_s=9.9)) == (run, ())
+
+
+def test_past_the_deadline_the_best_draft_is_given_and_nothing_is_opened():
+    run, effects = advance(begin(cascade("a", "b", "c"), deadline_s=5.0), Began(at_s=0.0))
+    assert effects[1] == Wake(at_s=5.0)
+    call = opened(effects)
+    run, _ = advance(run, ended(call, 6.0))
+    run, effects = advance(run, Checked(call=call.id, verdict=UNSURE, at_s=6.0))
+    assert run.answer.degraded
+    assert effects == (Release(call="c0"), Finish(call="c0"))
+
+
+def test_a_stream_is_released_by_its_first_bytes_and_never_joined_to_another():
+    run, effects = advance(begin(cascade("large", delivery="stream")), Began(at_s=0.0))
+    call = opened(effects)
+    assert call.keep is False
+    run, effects = advance(run, Progress(call=call.id, at_s=0.1))
+    assert effects == (Release(call=call.id),)
+    run, effects = advance(run, ended(call, failure=Failure(kind="unreachable")))
+    assert effects == (Finish(call=None),)
+    assert run.answer is None
+
+
+def test_a_stream_that_fails_before_its_first_byte_may_be_answered_by_another():
+    decision = cascade("large", fallbacks=("small",), delivery="stream")
+    run, effects = advance(begin(decision), Began(at_s=0.0))
+    run, effects = advance(run, ended(opened(effects), failure=Failure(kind="unreachable")))
+    assert opened(effects).deployment == "small"
+
+
+def test_a_client_that_leaves_has_everything_cancelled_and_billed():
+    run, effects = advance(begin(cascade("small", "large")), Began(at_s=0.0))
+    call = opened(effects)
+    run, effects = advance(run, ClientGone(at_s=0.5))
+    assert effects == (Cancel(call="c0", why="client gone"),)
+    assert not run.finished
+    run, effects = advance(run, ended(call, failure=Failure(kind="cancelled")))
+    assert effects == (Finish(call=None),)
+    assert [one.call.id for one in run.attempts] == ["c0"]
+
+
+def test_events_after_the_end_change_nothing():
+    run, _ = play(cascade("small"), GOOD)
+    assert advance(run, Tick(at_s=99.0)) == (run, ())
+    assert advance(run, ClientGone(at_s=99.0)) == (run, ())
+
+
+answers = st.sampled_from(
+    [GOOD, UNSURE, BROKEN, DOUBTFUL, *(Failure(kind=k) for k in ("unreachable", "timed_out"))]
+)
+
+
+@given(
+    st.integers(1, 4),
+    st.integers(0, 3),
+    st.sampled_from(["hold", "stream"]),
+    st.lists(answers, min_size=8, max_size=8),
+    st.none() | st.integers(0, 7),
+)
+def test_every_run_ends_opens_each_stage_once_and_releases_one_answer(
+    stages, fallbacks, delivery, script, leaves_at
+):
+    decision = cascade(
+        *(f"s{i}" for i in range(stages)),
+        fallbacks=tuple(f"f{i}" for i in range(fallbacks)),
+        delivery=delivery,
+    )
+    run, effects = advance(begin(decision), Began(at_s=0.0))
+    log, steps = list(effects), 0
+    while not run.finished:
+        call, answer = run.open[0], script[steps % len(script)]
+        steps += 1
+        assert steps <= stages + fallbacks
+        if steps - 1 == leaves_at:
+            run, effects = advance(run, ClientGone(at_s=1.0))
+            log += effects
+            answer = Failure(kind="cancelled")
+        elif delivery == "stream" and not isinstance(answer, Failure):
+            run, effects = advance(run, Progress(call=call.id, at_s=1.0))
+            log += effects
+        failure = answer if isinstance(answer, Failure) else None
+        run, effects = advance(run, ended(call, failure=failure))
+        log += effects
+        if not run.finished and effects and isinstance(effects[0], Check):
+            run, effects = advance(run, Checked(call=call.id, verdict=answer, at_s=1.0))
+            log += effects
+    names = [one.call.deployment for one in log if isinstance(one, Open)]
+    releases = [one for one in log if isinstance(one, Release)]
+    assert len(names) == len(set(names))
+    assert len(releases) <= 1
+    assert len([one for one in log if isinstance(one, Finish)]) == 1
+    assert isinstance(log[-1], Finish)
+    assert len(run.attempts) == len(names)
+    if run.answer is not None:
+        assert releases == [Release(call=run.answer.call)]
