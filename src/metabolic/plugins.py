@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import msgspec
 
+from metabolic.config import Secret
 from metabolic.core.errors import ConfigError
 from metabolic.core.fleet import Endpoint, LaunchSpec
 from metabolic.core.ports import Backend, Classifier, Engine, Ledger, Meter, Sensor, Validator
@@ -129,8 +130,9 @@ def options(plugin: Plugin, table: Mapping[str, object], *, where: str) -> msgsp
             listed = ", ".join(known) or "none"
             message = f"{where} {key}: unknown option; known: {listed}"
             raise ConfigError(message)
+    plain = {k: v.reveal() if isinstance(v, Secret) else v for k, v in table.items()}
     try:
-        return msgspec.convert(dict(table), plugin.Options)
+        return msgspec.convert(plain, plugin.Options)
     except msgspec.ValidationError as exc:
         message = f"{where}: {exc}"
         raise ConfigError(message) from exc

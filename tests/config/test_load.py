@@ -124,7 +124,7 @@ def test_a_sensors_options_pass_through_with_secrets_resolved() -> None:
     text = '[[sensor]]\nkind = "dcgm"\nurl = "http://x"\ntoken = "env:T"'
     sensor = parse(text, source="m", environ={"T": "t"}).sensors[0]
     assert sensor.kind == "dcgm"
-    assert dict(sensor.options) == {"url": "http://x", "token": "t"}
+    assert dict(sensor.options) == {"url": "http://x", "token": Secret("T", "t")}
     with pytest.raises(ConfigError, match=r"\[\[sensor\]\] number 1 token: the environment"):
         parse(text, source="m", environ={})
 

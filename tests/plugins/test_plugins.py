@@ -7,6 +7,7 @@ import pytest
 from msgspec import Struct
 
 from metabolic import plugins
+from metabolic.config import Secret
 from metabolic.core.errors import ConfigError
 
 
@@ -27,6 +28,8 @@ def test_an_unknown_kind_lists_those_that_exist() -> None:
 
 def test_options_are_converted_and_unknown_ones_refused() -> None:
     assert plugins.options(made_up(), {"root": "/x"}, where="here") == Options(root="/x")
+    secret = plugins.options(made_up(), {"root": Secret("ROOT", "/y")}, where="here")
+    assert secret == Options(root="/y")
     with pytest.raises(ConfigError, match="here rot: unknown option; known: root"):
         plugins.options(made_up(), {"rot": "/x"}, where="here")
     with pytest.raises(ConfigError, match="here: Expected `str`, got `int`"):

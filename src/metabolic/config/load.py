@@ -214,11 +214,11 @@ class _Reader:
         return self._resolve(value)
 
     def _secret(self, where: str, key: str, value: object) -> object:
-        """Resolve ``env:NAME`` among an adapter's options to its text."""
+        """Resolve ``env:NAME`` among an adapter's options."""
         if not isinstance(value, str) or not value.startswith("env:"):
             return value
         try:
-            return self._resolve(value).reveal()
+            return self._resolve(value)
         except ValueError as exc:
             at = f"{where} {key}"
             raise self._error(at, str(exc)) from exc

@@ -100,7 +100,7 @@ class SenseTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class AdapterTable(Struct, frozen=True, kw_only=True):
-    """``kind`` names an adapter; every other key is an option of that adapter.
+    """``kind`` names an adapter; every other key is an option of that adapter, or a ``Secret``.
 
     Used by ``[[sensor]]``, ``[[meter]]``, ``routing.classifier`` and ``routing.validators``.
     """

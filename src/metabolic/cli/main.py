@@ -1,0 +1,63 @@
+"""The ``metabolic`` command: a table of commands, and what becomes of their errors."""
+
+__all__ = ["COMMANDS", "app", "main"]
+
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from cyclopts import App
+
+from metabolic import __version__
+from metabolic.core.errors import ConfigError, MetabolicError
+
+COMMANDS = (
+    ("serve", "metabolic.cli.serve:serve", "Run the gateway with its engines and sensors."),
+    ("models", "metabolic.cli.models:app", "List, fetch, verify and remove local models."),
+    ("sense", "metabolic.cli.sense:sense", "Show what the machine reads, and what it can afford."),
+    ("explain", "metabolic.cli.explain:explain", "Show how a prompt would be routed, and why."),
+    ("replay", "metabolic.cli.replay:replay", "Fold stored records again and compare."),
+    ("bench", "metabolic.cli.bench:app", "Measure the gateway and the cascade on this machine."),
+    ("doctor", "metabolic.cli.doctor:doctor", "Check configuration, models, sensors and ports."),
+)
+"""Name, where it is (imported only when it runs), and what ``--help`` says."""
+
+
+def _app() -> App:
+    made = App(
+        name="metabolic",
+        help="Answer every query with the least hardware that answers it well, and prove it.",
+        version=__version__,
+        result_action="return_value",
+    )
+    for name, target, text in COMMANDS:
+        made.command(target, name=name, help=text)
+    return made
+
+
+app = _app()
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run one command and leave with its exit code.
+
+    0 is success, 1 a failure, 2 a configuration or usage that is wrong, 130 an interrupt.
+    """
+    try:
+        result = app(sys.argv[1:] if arguments is None else list(arguments))
+    except ConfigError as exc:
+        _fail(f"configuration: {exc}", code=2)
+    except MetabolicError as exc:
+        _fail(str(exc), code=1)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    sys.exit(result if isinstance(result, int) else 0)
+
+
+def _fail(message: str, *, code: int) -> NoReturn:
+    """Say what is wrong in one line, without a traceback."""
+    print(f"metabolic: {message}", file=sys.stderr)
+    sys.exit(code)
