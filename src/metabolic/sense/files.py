@@ -1,0 +1,101 @@
+"""Small kernel files, read cheaply and without ever raising."""
+
+__all__ = ["Folder", "KernelFile"]
+
+import os
+
+_SIZE = 8192
+"""Enough for every file read here; ``/proc/stat`` is only read to its first line."""
+
+
+class KernelFile:
+    """One file of ``/sys`` or ``/proc``; unreadable is ``None``.
+
+    With ``keep`` its descriptor stays open and is read with ``pread`` at 0, which makes the
+    kernel produce the value anew.
+    """
+
+    __slots__ = ("_fd", "_keep", "path")
+
+    def __init__(self, path: str, *, keep: bool) -> None:
+        """Remember the path; nothing is opened yet."""
+        self.path = path
+        self._keep = keep
+        self._fd: int | None = None
+
+    def raw(self) -> bytes | None:
+        """Return the content without padding (recordings may end in NULs); ``None`` if empty."""
+        try:
+            if self._fd is None:
+                self._fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+            data = os.pread(self._fd, _SIZE, 0)
+        except OSError:
+            self.close()
+            return None
+        if not self._keep:
+            self.close()
+        return data.strip(b"\0 \t\r\n") or None
+
+    def text(self) -> str | None:
+        """Return the content as text; ``None`` if it cannot be read or is empty."""
+        data = self.raw()
+        return None if data is None else data.decode("utf-8", "replace")
+
+    def number(self) -> int | None:
+        """Return the whole number the file begins with; ``None`` for ``N/A`` and the like."""
+        data = self.raw()
+        if data is None:
+            return None
+        try:
+            return int(data.split(None, 1)[0])
+        except ValueError:
+            return None
+
+    def close(self) -> None:
+        """Give up the descriptor; a later read opens it again."""
+        fd, self._fd = self._fd, None
+        if fd is not None:
+            os.close(fd)
+
+
+class Folder:
+    """A directory below a configurable root, where kernel files are found."""
+
+    __slots__ = ("_keep", "path")
+
+    def __init__(self, root: str, inner: str = "") -> None:
+        """Remember where; ``inner`` is relative to ``root``."""
+        self._keep = os.path.normpath(root) == "/"
+        self.path = os.path.join(root, inner)
+
+    def file(self, name: str) -> KernelFile:
+        """Return a file of it, which may not exist."""
+        return KernelFile(os.path.join(self.path, name), keep=self._keep)
+
+    def number(self, name: str) -> int | None:
+        """Read a number once."""
+        file = KernelFile(os.path.join(self.path, name), keep=False)
+        return file.number()
+
+    def text(self, name: str) -> str | None:
+        """Read a text once."""
+        file = KernelFile(os.path.join(self.path, name), keep=False)
+        return file.text()
+
+    def exists(self, name: str) -> bool:
+        """Say whether a file can be read at all."""
+        return os.access(os.path.join(self.path, name), os.R_OK)
+
+    def names(self) -> tuple[str, ...]:
+        """Return what is in it, sorted; empty when it cannot be listed."""
+        try:
+            return tuple(sorted(os.listdir(self.path)))
+        except OSError:
+            return ()
+
+    def sub(self, name: str) -> "Folder":
+        """Return a directory in it."""
+        inner = Folder.__new__(Folder)
+        inner._keep = self._keep
+        inner.path = os.path.join(self.path, name)
+        return inner
