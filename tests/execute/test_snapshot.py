@@ -1,0 +1,57 @@
+"""The latest state of everything."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from metabolic.core.metabolic import MetabolicState
+from metabolic.execute.clock import ManualClock
+from metabolic.execute.snapshot import Health, Snapshot, coarse
+from metabolic.testing.fleets import deployment, fleet_of
+
+
+def test_a_failed_deployment_is_left_alone_until_its_time_has_come():
+    clock = ManualClock()
+    health = Health(clock)
+    health.failed("a", retry_after_s=10)
+    assert health.ok("a") is False
+    assert health.ok("b") is None
+    clock._at_s += 10  # noqa: SLF001 - moving time without a loop
+    assert health.ok("a") is None
+
+
+def test_an_answer_forgives():
+    health = Health(ManualClock())
+    health.failed("a")
+    health.answered("a")
+    assert health.ok("a") is None
+
+
+def test_running_and_waiting_are_told_apart_by_slots():
+    clock = ManualClock()
+    fleet = fleet_of(deployment("a"))
+    snapshot = Snapshot(fleet, clock=clock, health=Health(clock), states=lambda: (("a", "warm"),))
+    for _ in range(3):
+        snapshot.began("a")
+    load = snapshot.situation().load[0]
+    assert (load.state, load.running, load.waiting) == ("warm", 1, 2)
+
+
+def test_a_state_a_decision_cannot_tell_from_the_last_is_not_taken_over():
+    clock = ManualClock()
+    snapshot = Snapshot(fleet_of(), clock=clock, health=Health(clock), states=lambda: ())
+    snapshot.see(MetabolicState(headroom_c=20.1))
+    first = snapshot.metabolic
+    snapshot.see(MetabolicState(headroom_c=20.2))
+    assert snapshot.metabolic is first
+    snapshot.see(MetabolicState(headroom_c=22.0))
+    assert snapshot.metabolic.headroom_c == pytest.approx(22.0)
+
+
+@given(st.none() | st.floats(-50, 150), st.none() | st.floats(0, 1))
+def test_coarse_keeps_unknown_unknown_and_is_stable(headroom_c, risk):
+    state = MetabolicState(headroom_c=headroom_c, throttle_risk_ratio=risk)
+    once = coarse(state)
+    assert coarse(once) == once
+    assert (once.headroom_c is None) == (headroom_c is None)
+    assert (once.throttle_risk_ratio is None) == (risk is None)
