@@ -96,8 +96,8 @@ def chat_events(ask: Ask, told: Told, *, chat: bool) -> Iterator[bytes]:
 def embeddings_body(ask: Ask) -> bytes:
     """Return one vector of four numbers for each input."""
     given: Any = ask.get("input", "")
-    several = isinstance(given, list) and given and not isinstance(given[0], int)
-    many = cast("list[object]", given if several else [given])
+    one = not isinstance(given, list) or not given or isinstance(given[0], int)
+    many = cast("list[object]", [given] if one else given)
     data = [
         {
             "object": "embedding",

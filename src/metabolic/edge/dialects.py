@@ -1,0 +1,29 @@
+"""Parse a body in the dialect of the path it came by."""
+
+__all__ = ["Dialect", "parse"]
+
+from typing import Literal
+
+from metabolic.core.request import Request
+from metabolic.edge.chat import parse_chat
+from metabolic.edge.completions import parse_completions
+from metabolic.edge.embeddings import parse_embeddings
+
+Dialect = Literal["chat", "completions", "embeddings"]
+
+
+def parse(dialect: Dialect, body: bytes, *, request_id: str) -> Request:
+    """Return the request in ``body``, which ``Request.body`` keeps as it is.
+
+    Fields that are not looked at are not checked either; no address and no key is ever read.
+
+    Raises:
+        RequestError: it is malformed; ``param`` names the field and ``code`` is OpenAI's.
+    """
+    match dialect:
+        case "chat":
+            return parse_chat(body, request_id=request_id)
+        case "completions":
+            return parse_completions(body, request_id=request_id)
+        case "embeddings":
+            return parse_embeddings(body, request_id=request_id)
