@@ -49,7 +49,9 @@ class Signals(Struct, frozen=True, kw_only=True):
 
     ``task`` is one of ``TASKS``; ``lane`` the task family used for evidence (the task itself
     until lanes are learned). The three complexity probabilities sum to 1. ``novelty_ratio`` is
-    ``None`` when the classifier cannot say. ``classifier`` names classifier and version.
+    ``None`` when the classifier cannot say. ``hints`` are what the answer seems to need, sorted:
+    ``code``, ``context``, ``image``, ``json``, ``math``, ``reasoning``. ``classifier``
+    names classifier and version.
     """
 
     task: str = "other"
@@ -59,6 +61,7 @@ class Signals(Struct, frozen=True, kw_only=True):
     p_complex: float = 1 / 3
     dimensions: tuple[Dimension, ...] = ()
     expected_output_tokens: int = 256
+    hints: tuple[str, ...] = ()
     language: str | None = None
     p_correct: tuple[PCorrect, ...] = ()
     novelty_ratio: float | None = None

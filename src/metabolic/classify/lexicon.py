@@ -1,0 +1,224 @@
+"""The words that tell task types, reasoning, constraints, domains and languages apart.
+
+Everything the rules know stands here as plain lists, so that a reader can see why a prompt was
+placed where it was. The task types are those of NVIDIA's prompt-task-and-complexity-classifier;
+the words are our own.
+"""
+
+__all__ = [
+    "CODE",
+    "CONSTRAINTS",
+    "CREATIVE",
+    "CUES",
+    "DOMAINS",
+    "PHRASES",
+    "QUESTION_WORDS",
+    "REASONING",
+    "STOPWORDS",
+    "words_of",
+]
+
+import re
+from collections.abc import Mapping
+
+
+def words_of(text: str) -> frozenset[str]:
+    """Return the set of the words in a text."""
+    return frozenset(text.split())
+
+
+_CUE_WORDS: Mapping[str, tuple[tuple[float, str], ...]] = {
+    "summarization": (
+        (
+            3.0,
+            "summarize summarise summary summaries tldr condense recap digest dr zusammenfassung",
+        ),
+        (3.0, "resumen resumir résume résumer resuma riassumi zusammenfassen"),
+        (1.0, "gist takeaways overview abstract outline"),
+    ),
+    "rewrite": (
+        (3.0, "rewrite rephrase paraphrase reword proofread polish translate translation"),
+        (3.0, "übersetze traduis traduire traduce traducir traduci traduza shorten simplify"),
+        (1.4, "grammar correct improve formal informal reformat convert edit tone replace"),
+    ),
+    "code_generation": (
+        (2.2, "implement refactor debug"),
+        (1.6, "function script program code class method regex sql query endpoint algorithm"),
+        (1.4, "python javascript typescript java rust golang kotlin swift php bash html css"),
+        (
+            0.8,
+            "code bug compile error exception library module package server database docker git linux",
+        ),
+        (0.8, "api unittest recursion loop array dataframe json yaml dockerfile terminal"),
+    ),
+    "classification": (
+        (3.0, "classify categorize categorise sentiment spam klassifiziere clasifica"),
+        (1.6, "category label labels toxicity toxic intent topic positive negative neutral"),
+    ),
+    "extraction": (
+        (3.0, "extract extrahiere extrae estrai extrais"),
+        (1.2, "identify parse entities names dates emails mentioned fields locate pull"),
+    ),
+    "brainstorming": (
+        (3.0, "brainstorm"),
+        (2.0, "ideas suggestions slogans taglines names"),
+        (1.2, "suggest recommend tips ways alternatives possible creative"),
+    ),
+    "text_generation": (
+        (
+            2.2,
+            "scene fanfic fanfiction rap parody poem haiku essay story limerick sonnet lyrics speech blog tweet novel tagline",
+        ),
+        (1.6, "write compose draft schreibe escribe écris scrivi"),
+        (1.4, "email letter article paragraph caption advertisement script song dialogue review"),
+        (0.6, "generate create describe description"),
+    ),
+    "chatbot": (
+        (2.4, "hi hello hey thanks thank bye goodbye hola bonjour hallo ciao roleplay"),
+        (1.0, "chat feeling lol okay please friend pretend"),
+    ),
+    "open_qa": (
+        (1.5, "what who whom whose when where why how which define explain"),
+        (1.2, "was wer wann wo warum wie welche qué quién cuándo dónde cuál cómo qui quand où"),
+        (1.2, "pourquoi comment quel quelle quale perché quando dove chi"),
+        (0.7, "is are does do did can could will would should has have tell calculate compute"),
+        (0.7, "solve difference meaning"),
+    ),
+    "closed_qa": (
+        (1.6, "passage excerpt paragraph text"),
+        (0.8, "context document article above following"),
+    ),
+}
+
+
+def _cues() -> Mapping[str, tuple[tuple[str, float], ...]]:
+    """Turn the lists round: word → the tasks it speaks for, with weights."""
+    found: dict[str, tuple[tuple[str, float], ...]] = {}
+    for task, groups in _CUE_WORDS.items():
+        for weight, words in groups:
+            for word in words.split():
+                found[word] = (*found.get(word, ()), (task, weight))
+    return found
+
+
+CUES = _cues()
+"""Word → ((task, weight), …); words count near the beginning and the end of a prompt."""
+
+_PHRASES: tuple[tuple[str, str, float], ...] = (
+    ("come up with", "brainstorming", 2.5),
+    ("ways to", "brainstorming", 1.5),
+    ("give me some", "brainstorming", 1.5),
+    ("ideas for", "brainstorming", 1.5),
+    ("key points", "summarization", 5.0),
+    ("main idea", "summarization", 2.0),
+    ("in one sentence what", "summarization", 1.0),
+    ("according to", "closed_qa", 2.0),
+    ("based on the", "closed_qa", 2.0),
+    ("from the text", "closed_qa", 2.0),
+    ("in the passage", "closed_qa", 2.0),
+    ("text:", "closed_qa", 2.0),
+    ("passage:", "closed_qa", 2.5),
+    ("context:", "closed_qa", 2.5),
+    ("list all", "extraction", 2.0),
+    ("find all", "extraction", 2.5),
+    ("pull out", "extraction", 2.5),
+    ("positive or negative", "classification", 2.5),
+    ("or not spam", "classification", 2.5),
+    ("true or false", "classification", 1.0),
+    ("one of the following", "classification", 1.5),
+    ("is this ", "classification", 0.8),
+    ("how are you", "chatbot", 3.0),
+    ("good morning", "chatbot", 2.5),
+    ("good night", "chatbot", 2.5),
+    ("tell me a joke", "chatbot", 1.5),
+    ("your name", "chatbot", 1.0),
+    ("nice to meet", "chatbot", 2.5),
+    ("you are a", "chatbot", 1.0),
+    ("act as", "chatbot", 1.5),
+    ("let's talk", "chatbot", 2.0),
+    ("make this", "rewrite", 2.0),
+    ("fix the grammar", "rewrite", 2.0),
+    ("fix the spelling", "rewrite", 3.0),
+    ("more formal", "rewrite", 2.0),
+    ("in other words", "rewrite", 1.0),
+    ("write a function", "code_generation", 2.5),
+    ("write a python", "code_generation", 2.0),
+    ("write code", "code_generation", 2.5),
+    ("c++", "code_generation", 1.6),
+    ("c#", "code_generation", 1.6),
+    ("unit test", "code_generation", 2.0),
+)
+
+
+def _phrases() -> Mapping[str, tuple[tuple[str, str, float], ...]]:
+    """File each phrase under its longest word, by which it is found."""
+    found: dict[str, tuple[tuple[str, str, float], ...]] = {}
+    for phrase, task, weight in _PHRASES:
+        key = max(re.findall(r"[a-z]+", phrase), key=len)
+        found[key] = (*found.get(key, ()), (phrase, task, weight))
+    return found
+
+
+PHRASES = _phrases()
+"""Word → ((phrase, task, weight), …); a phrase counts near the beginning and the end."""
+
+QUESTION_WORDS = words_of(
+    "what who whom whose when where why how which is are was were does do did can could"
+    " will would should has have"
+)
+
+REASONING = words_of(
+    "why prove proof derive deduce infer analyse analyze evaluate compare contrast explain"
+    " justify optimise optimize calculate compute solve determine estimate step steps logic"
+    " logical reasoning because therefore implication implications tradeoff tradeoffs trade"
+    " strategy plan design debug complexity hypothesis critique argue puzzle probability"
+    " total remaining left average percent percentage twice half ratio rate minimum maximum"
+    " many much recursive theorem equation integral derivative warum beweise berechne"
+    " pourquoi calcule"
+)
+
+CONSTRAINTS = words_of(
+    "must should only exactly least most without avoid include including limit within words"
+    " word sentences sentence paragraphs bullet bullets json format formatted table csv xml"
+    " markdown style tone never always maximum minimum max min no between under ending rhyme"
+    " first-person lines syllables"
+)
+
+DOMAINS = words_of(
+    "quantum relativity thermodynamics enzyme protein genome diagnosis patient clinical"
+    " dosage pharmacology contract liability statute plaintiff tort constitutional"
+    " derivative equity portfolio amortization macroeconomic regression bayesian gradient"
+    " transformer kernel compiler concurrency mutex kubernetes distributed cryptography"
+    " encryption topology eigenvalue integral theorem polynomial molecule reaction oxidation"
+    " neuron cortex tumor tax audit accounting jurisdiction patent antibody voltage circuit"
+    " torque turbine"
+)
+
+CREATIVE = words_of(
+    "story poem haiku song lyrics novel imagine creative fictional character plot slogan"
+    " invent brainstorm ideas joke limerick sonnet metaphor fairy tale essay speech write"
+    " compose name names roleplay"
+)
+
+CODE = words_of(
+    "python javascript typescript java rust golang kotlin swift php bash sql html css regex"
+    " function class method code script compile algorithm api git linux docker json array"
+    " recursion refactor debug exception dataframe pandas numpy"
+)
+
+STOPWORDS: tuple[tuple[str, frozenset[str]], ...] = tuple(
+    (language, words_of(words))
+    for language, words in (
+        ("en", "the is are of and to in what how a for with that this write it you my please who"),
+        (
+            "de",
+            "der die das und ist nicht ein eine wie was ich sie mit auf für von zu den schreibe",
+        ),
+        ("fr", "le la les des est une et que qui dans pour avec je vous quel quelle sur ce il du"),
+        ("es", "el la los las es una y que en por para con qué cuál cómo se del un al su lo"),
+        ("it", "il lo gli è una e che di per con non sono quale come della un nel mi si qual"),
+        ("pt", "o os as é uma e que em para com não qual como do da um no na eu você são"),
+        ("nl", "de het een en is van niet dat wat hoe ik je met voor op zijn te aan welke er"),
+    )
+)
+"""Language (ISO 639-1) → its commonest words."""
