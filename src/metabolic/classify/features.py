@@ -33,13 +33,16 @@ _SYSTEM_CHARS = 240
 _SYSTEM_WEIGHT = 0.4
 _FIRST_WORD_WEIGHT = 2.0
 _LANGUAGE_WORDS = 60
-_SCRIPT_CHARS = 200
+_SCRIPT_CHARS = 120
+_SCRIPT_SHARE = 4
+_LAST_LATIN = "\u036f"
 
 _MAX_LINES = 120
-_BREAKS = str.maketrans(
-    dict.fromkeys("!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~¿¡«»“”„‘’…–—。，、？！：；（）\n\t", " ")
-)
-"""Turning signs into blanks and splitting is ten times faster than a regular expression."""
+_SIGNS = b"!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~\n\r\t"
+_BREAKS = bytes.maketrans(_SIGNS, b" " * len(_SIGNS))
+_FOREIGN_SIGNS = "¿¡«»“”’…–—、。，？！：；（）"
+"""Signs become blanks in UTF-8, where one table serves every language: ten times faster than a
+regular expression."""
 
 _LENGTH = re.compile(r"\b(\d{1,5})[\s-]*(word|sentence|paragraph|line|item|bullet|page)")
 _OPERATORS = re.compile(r"\d\s*[-+*/×÷^=<>%]\s*\(?\s*\d|[∑∫√≤≥π]|\\frac|\\int|\\sum")
@@ -54,7 +57,6 @@ _LENGTH_UNITS = words_of(
 )
 
 _SCRIPTS: tuple[tuple[str, str, str], ...] = (
-    ("ja", "\u3040", "\u30ff"),
     ("ko", "\uac00", "\ud7af"),
     ("zh", "\u4e00", "\u9fff"),
     ("ru", "\u0400", "\u04ff"),
@@ -144,7 +146,12 @@ def extract(request: Request, *, max_chars: int = 4096) -> Features:
 
 def _split(low: str) -> list[str]:
     """Return the words of a lower-case text."""
-    return low.translate(_BREAKS).split()
+    if not low.isascii():
+        for sign in _FOREIGN_SIGNS:
+            if sign in low:
+                low = low.replace(sign, " ")
+    plain = low.encode("utf-8", "replace")
+    return plain.translate(_BREAKS).decode("utf-8").split()
 
 
 def _lines(text: str) -> tuple[int, int]:
@@ -274,12 +281,9 @@ def _asked_tokens(low: str, kinds: set[str], *, numbers: int) -> int | None:
 def _language(text: str, words: list[str]) -> str | None:
     """Return the language by script, else by its commonest words; ``None`` when unclear."""
     if not text.isascii():
-        head = text[:_SCRIPT_CHARS]
-        for language, first, last in _SCRIPTS:
-            if sum(first <= one <= last for one in head) * 4 > len(head):
-                return language
-        if any("\u3040" <= one <= "\u30ff" for one in head):
-            return "ja"
+        script = _script(text[:_SCRIPT_CHARS])
+        if script is not None:
+            return script
     some = set(words[:_LANGUAGE_WORDS])
     best, most = None, 0
     for language, common in STOPWORDS:
@@ -287,3 +291,16 @@ def _language(text: str, words: list[str]) -> str | None:
         if count > most:
             best, most = language, count
     return best
+
+
+def _script(head: str) -> str | None:
+    """Return the language whose script a text is mostly in; ``None`` for Latin letters."""
+    foreign = [one for one in head if one > _LAST_LATIN]
+    if len(foreign) * _SCRIPT_SHARE < len(head):
+        return None
+    if any("\u3040" <= one <= "\u30ff" for one in foreign):
+        return "ja"  # its kana, among characters that Chinese has as well
+    for language, first, last in _SCRIPTS:
+        if sum(first <= one <= last for one in foreign) * 2 > len(foreign):
+            return language
+    return None

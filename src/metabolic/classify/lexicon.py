@@ -45,10 +45,8 @@ _CUE_WORDS: Mapping[str, tuple[tuple[float, str], ...]] = {
         (2.2, "implement refactor debug"),
         (1.6, "function script program code class method regex sql query endpoint algorithm"),
         (1.4, "python javascript typescript java rust golang kotlin swift php bash html css"),
-        (
-            0.8,
-            "code bug compile error exception library module package server database docker git linux",
-        ),
+        (0.8, "code bug compile error exception library module package server"),
+        (0.8, "database docker git linux"),
         (0.8, "api unittest recursion loop array dataframe json yaml dockerfile terminal"),
     ),
     "classification": (
@@ -65,10 +63,8 @@ _CUE_WORDS: Mapping[str, tuple[tuple[float, str], ...]] = {
         (1.2, "suggest recommend tips ways alternatives possible creative"),
     ),
     "text_generation": (
-        (
-            2.2,
-            "scene fanfic fanfiction rap parody poem haiku essay story limerick sonnet lyrics speech blog tweet novel tagline",
-        ),
+        (2.2, "poem haiku essay story limerick sonnet lyrics speech blog tweet novel tagline"),
+        (2.2, "scene fanfic fanfiction rap parody"),
         (1.6, "write compose draft schreibe escribe écris scrivi"),
         (1.4, "email letter article paragraph caption advertisement script song dialogue review"),
         (0.6, "generate create describe description"),
