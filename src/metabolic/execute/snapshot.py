@@ -37,6 +37,8 @@ def coarse(state: MetabolicState) -> MetabolicState:
         memory_available_bytes=_rounded(state.memory_available_bytes, _MEMORY_STEP_BYTES),
         battery_ratio=_rounded(state.battery_ratio, 0.01),
         trend_c_per_s=_rounded(state.trend_c_per_s, 0.1),
+        at_s=0.0,
+        calm_since_s=None,
     )
 
 

@@ -1,0 +1,182 @@
+"""Who can answer: the deployments of the configuration, or the default fleet without any."""
+
+__all__ = ["Assembled", "Local", "assemble", "store_of"]
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from msgspec import Struct
+
+from metabolic.config import Config, DeploymentTable
+from metabolic.core.errors import ConfigError, StoreError
+from metabolic.core.fleet import Capability, Deployment, Endpoint, FleetSpec, Model, Tier
+from metabolic.decide.digest import sealed
+from metabolic.engines.catalogue import model_of
+from metabolic.engines.progress import progress_on
+from metabolic.engines.store import ModelStore
+from metabolic.wiring.defaults import LOCAL_CAPABILITIES, PROVEN_TASKS, load_s_of, speed_of
+
+_REMOTE_CAPABILITIES: tuple[Capability, ...] = (
+    "chat",
+    "completions",
+    "embeddings",
+    "json",
+    "json_schema",
+    "tools",
+    "vision",
+)
+"""What an API is taken to offer until its table says otherwise; log-probabilities are not."""
+
+_TIERS: tuple[tuple[float, Tier], ...] = ((1e9, "tiny"), (7e9, "small"), (2e10, "medium"))
+
+
+class Local(Struct, frozen=True, kw_only=True):
+    """A local deployment, the model of the catalogue it runs, and its table if it has one."""
+
+    deployment: Deployment
+    model_id: str
+    table: DeploymentTable | None = None
+
+
+class Assembled(Struct, frozen=True, kw_only=True):
+    """The fleet, where its remote part listens, and the local part that has yet to start.
+
+    ``why`` says in one line where the default models come from; empty without default models.
+    """
+
+    fleet: FleetSpec
+    endpoints: dict[str, Endpoint]
+    locals: tuple[Local, ...]
+    why: str = ""
+
+
+def store_of(config: Config) -> ModelStore:
+    """Return the model store the configuration names."""
+    directory = config.models.dir
+    return ModelStore(
+        None if directory is None else Path(directory).expanduser(),
+        mirrors=config.models.mirrors,
+        progress=progress_on(sys.stderr),
+    )
+
+
+def assemble(
+    config: Config, *, store: ModelStore, say: Callable[[str], None] | None = None
+) -> Assembled:
+    """Return the fleet of a configuration; asks the hub when the fleet is to be chosen.
+
+    Raises:
+        ConfigError: a table names a model that is not in the catalogue.
+        StoreError: no source of default models may be used.
+    """
+    locals_: list[Local] = []
+    why = ""
+    if not config.deployments and config.models.fleet != "none":
+        choice = store.choose(config.models.fleet)
+        why = choice.why
+        if say is not None:
+            say(why)
+        locals_ = [_default(config, model_id) for model_id in choice.ids]
+    remotes: list[Deployment] = []
+    endpoints: dict[str, Endpoint] = {}
+    for number, table in enumerate(config.deployments):
+        endpoint = table.endpoint()
+        if table.kind == "local":
+            locals_.append(_local(config, table, number))
+        elif endpoint is not None:
+            remotes.append(_remote(table))
+            endpoints[table.name] = endpoint
+    deployments = sorted((*(one.deployment for one in locals_), *remotes), key=lambda one: one.name)
+    fleet = sealed(FleetSpec(id="", deployments=tuple(deployments)))
+    return Assembled(fleet=fleet, endpoints=endpoints, locals=tuple(locals_), why=why)
+
+
+def _default(config: Config, model_id: str) -> Local:
+    """Return a model of the default fleet, named like itself."""
+    return Local(
+        deployment=_on_cpu(
+            config, model_id, model_of(model_id), tasks=PROVEN_TASKS.get(model_id, ())
+        ),
+        model_id=model_id,
+    )
+
+
+def _local(config: Config, table: DeploymentTable, number: int) -> Local:
+    """Return a local deployment of the configuration."""
+    where = f'[[deployment]] number {number + 1} ("{table.name}") model'
+    if table.model is None:
+        message = f"{where}: a local deployment needs an id of the catalogue"
+        raise ConfigError(message)
+    try:
+        model = model_of(table.model)
+    except StoreError as exc:
+        message = f"{where}: {exc}"
+        raise ConfigError(message) from exc
+    made = _on_cpu(config, table.name, model, tasks=table.tasks, table=table)
+    return Local(deployment=made, model_id=table.model, table=table)
+
+
+def _on_cpu(
+    config: Config,
+    name: str,
+    model: Model,
+    *,
+    tasks: tuple[str, ...],
+    table: DeploymentTable | None = None,
+) -> Deployment:
+    """Return a deployment on this machine's CPU."""
+    speed = speed_of(model)
+    given = table or DeploymentTable(name=name)
+    return Deployment(
+        name=name,
+        model=model,
+        kind="local",
+        device="cpu",
+        capabilities=given.capabilities or LOCAL_CAPABILITIES,
+        prefill_tokens_per_s=given.prefill_tokens_per_s or speed.prefill_tokens_per_s,
+        decode_tokens_per_s=given.decode_tokens_per_s or speed.decode_tokens_per_s,
+        speed_origin="measured" if given.decode_tokens_per_s else speed.origin,
+        active_w=given.active_w or config.energy.cpu_w_per_core,
+        active_w_origin="measured" if given.active_w else "modelled",
+        load_s=load_s_of(model),
+        memory_bytes=model.file_bytes,
+        tasks=tasks,
+        variants=tuple(one.variant() for one in given.variants),
+        slots=given.slots or config.engines.slots or 2,
+    )
+
+
+def _remote(table: DeploymentTable) -> Deployment:
+    """Return a deployment behind a base URL."""
+    return Deployment(
+        name=table.name,
+        model=Model(
+            id=table.upstream_model or table.name,
+            tier=table.tier or _tier(table.active_parameters or table.total_parameters),
+            total_parameters=table.total_parameters,
+            active_parameters=table.active_parameters,
+            context_tokens=table.context_tokens,
+        ),
+        kind=table.kind,
+        capabilities=table.capabilities or _REMOTE_CAPABILITIES,
+        price=table.price(),
+        prefill_tokens_per_s=table.prefill_tokens_per_s,
+        decode_tokens_per_s=table.decode_tokens_per_s,
+        speed_origin="measured" if table.decode_tokens_per_s else None,
+        active_w=table.active_w,
+        active_w_origin="measured" if table.active_w else None,
+        tasks=table.tasks,
+        variants=tuple(one.variant() for one in table.variants),
+        slots=table.slots or 64,
+    )
+
+
+def _tier(parameters: int | None) -> Tier:
+    """Return the tier of that many active parameters; ``medium`` when nobody says."""
+    if parameters is None:
+        return "medium"
+    for bound, tier in _TIERS:
+        if parameters < bound:
+            return tier
+    return "large"

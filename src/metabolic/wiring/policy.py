@@ -1,0 +1,73 @@
+"""How to choose: profile, prices and beliefs of the configuration as a sealed ``Policy``."""
+
+__all__ = ["Chooser", "policy_of"]
+
+import os
+
+from metabolic.config import Config
+from metabolic.core.decision import Belief, Policy
+from metabolic.core.fleet import FleetSpec
+from metabolic.core.hardware import HardwareState
+from metabolic.core.metabolic import MetabolicState, Profile
+from metabolic.decide.digest import sealed
+from metabolic.decide.estimate import Prepared, prepare
+from metabolic.decide.profiles import detect, profile, transition
+from metabolic.wiring.defaults import BELIEFS
+
+
+def policy_of(config: Config, in_force: Profile) -> Policy:
+    """Return the sealed policy of a configuration with this profile in force."""
+    own = tuple(one.belief() for one in config.beliefs)
+    named = {(one.deployment, one.lane) for one in own}
+    shipped: tuple[Belief, ...] = tuple(
+        one for one in BELIEFS if (one.deployment, one.lane) not in named
+    )
+    return sealed(
+        Policy(
+            id="",
+            profile=in_force,
+            preference=config.profile.preference,
+            kind=config.routing.kind,
+            usd_per_kwh=config.energy.usd_per_kwh,
+            g_per_kwh=config.energy.g_per_kwh,
+            usd_per_kg_co2e=config.energy.usd_per_kg_co2e,
+            cpu_w_per_core=config.energy.cpu_w_per_core,
+            beliefs=(*own, *shipped),
+            reference=config.routing.reference,
+            max_stages=config.routing.max_stages,
+            stage_timeout_s=config.routing.stage_timeout_s,
+        )
+    )
+
+
+class Chooser:
+    """Holds the policy in force; the machine's state may move the profile, and so the policy."""
+
+    def __init__(self, config: Config, fleet: FleetSpec, hardware: HardwareState) -> None:
+        """Take the configured profile, or the one that suits the machine."""
+        self._config = config
+        self._fleet = fleet
+        name = config.profile.name
+        self._override = None if name == "auto" else name
+        self.home = profile(detect(hardware, cores=os.cpu_count()) if name == "auto" else name)
+        self._made: dict[str, Prepared] = {}
+        self.prepared = self._of(self.home)
+
+    @property
+    def policy(self) -> Policy:
+        """Return the policy in force."""
+        return self.prepared.policy
+
+    def follow(self, state: MetabolicState) -> None:
+        """Put the profile in force that this state asks for."""
+        in_force = transition(self.home, state, override=self._override)
+        if in_force is not self.policy.profile:
+            self.prepared = self._of(in_force)
+
+    def _of(self, in_force: Profile) -> Prepared:
+        """Return the prepared policy of a profile, made once."""
+        made = self._made.get(in_force.name)
+        if made is None:
+            made = prepare(self._fleet, policy_of(self._config, in_force))
+            self._made[in_force.name] = made
+        return made

@@ -1,0 +1,318 @@
+"""Everything a configuration needs, started, used and stopped together."""
+
+__all__ = ["Outcome", "Runtime", "build"]
+
+import asyncio
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from metabolic import plugins
+from metabolic.account.bill import bill
+from metabolic.config import Config
+from metabolic.core.attempt import Effect, Event, Reply, Run
+from metabolic.core.decision import Decision
+from metabolic.core.errors import ConfigError, MetabolicError, NoCandidate
+from metabolic.core.fleet import Deployment, Endpoint, Load, Situation
+from metabolic.core.hardware import HardwareState
+from metabolic.core.metabolic import MetabolicState
+from metabolic.core.ports import Clock, Ledger, Sink
+from metabolic.core.receipt import RECORD_SCHEMA, Receipt, Record, Settlement
+from metabolic.core.request import Ask, Request, WarmPrefix
+from metabolic.core.signals import TASKS, Signals
+from metabolic.decide.advance import begin
+from metabolic.decide.decide import DECISION_VERSION, decide, why_none
+from metabolic.decide.digest import digest
+from metabolic.decide.metabolism import assess
+from metabolic.execute.calls import Calls
+from metabolic.execute.clock import RealClock
+from metabolic.execute.drive import Driver
+from metabolic.execute.sessions import Sessions, tool_call_ids
+from metabolic.execute.snapshot import Health, Snapshot
+from metabolic.wiring.blobs import Blobs
+from metabolic.wiring.fleet import assemble, store_of
+from metabolic.wiring.local import LocalFleet
+from metabolic.wiring.policy import Chooser
+from metabolic.wiring.senses import energy_meter, probe_of
+
+
+class Outcome(Struct, frozen=True, kw_only=True):
+    """How a request ended: its audit line, and what the client may have."""
+
+    record: Record
+    reply: Reply | None = None
+    error: MetabolicError | None = None
+    streamed: bool = False
+
+
+def build(
+    config: Config, *, clock: Clock | None = None, say: Callable[[str], None] | None = None
+) -> "Runtime":
+    """Return the runtime of a configuration; nothing is started.
+
+    ``say`` is told, in a line, where the default models come from.
+
+    Raises:
+        ConfigError: the configuration names adapters or models that do not exist.
+        StoreError: no source of default models may be used.
+    """
+    return Runtime(config, clock=clock or RealClock(), say=say)
+
+
+class Runtime:
+    """The whole line behind the gateway."""
+
+    def __init__(
+        self, config: Config, *, clock: Clock, say: Callable[[str], None] | None = None
+    ) -> None:
+        """Make every part; see ``build``."""
+        self.config = config
+        self._clock = clock
+        self._probe = probe_of(config)
+        self._health = Health(clock)
+        self._sessions = Sessions()
+        self._ledger: Ledger = plugins.ledger(config.ledger.kind, _ledger_table(config))
+        self._meter = energy_meter(config, clock=clock, settled=self._settle)
+        self._tasks: list[asyncio.Task[None]] = []
+        store = store_of(config)
+        assembled = assemble(config, store=store, say=say)
+        self._fleet = {one.name: one for one in assembled.fleet.deployments}
+        self._local = LocalFleet(
+            config, assembled.locals, store=store, clock=clock, situation=self._now
+        )
+        self._snapshot = Snapshot(
+            assembled.fleet, clock=clock, health=self._health, states=self._local.keeper.states
+        )
+        self._chooser = Chooser(config, assembled.fleet, self._probe.poll())
+        self._blobs = Blobs(self._ledger, clock)
+        self._classifier = plugins.classifier(
+            config.routing.classifier.kind, config.routing.classifier.options
+        )
+        self._driver = self._driver_of(config, assembled.endpoints)
+        self._state: MetabolicState | None = None
+
+    def _driver_of(self, config: Config, endpoints: dict[str, Endpoint]) -> Driver:
+        """Return what runs are driven with."""
+        routing = config.routing
+        options = {"connect_timeout_s": routing.connect_timeout_s}
+        return Driver(
+            calls=Calls(
+                connect=lambda endpoint: plugins.backend(
+                    endpoint.backend,
+                    options if endpoint.backend == "openai" else {},
+                    endpoint=endpoint,
+                ),
+                endpoints=endpoints,
+                engines=self._local.keeper,
+                meter=self._meter,
+                snapshot=self._snapshot,
+                health=self._health,
+                clock=self._clock,
+                first_token_timeout_s=routing.first_token_timeout_s,
+            ),
+            validators=tuple(
+                plugins.validator(one.kind, one.options) for one in routing.validators
+            ),
+            clock=self._clock,
+        )
+
+    async def start(self) -> None:
+        """Start sensors, meter and engines; returns before the engines are up."""
+        self._probe.start()
+        self._refresh()
+        self._meter.start()
+        self._local.open()
+        self._tasks = [
+            asyncio.create_task(self._follow(), name="state"),
+            asyncio.create_task(self._meter.run(), name="meter"),
+        ]
+
+    async def aclose(self, *, drain_s: float) -> None:
+        """Finish what is under way within ``drain_s``, then stop everything."""
+        end_s = self._clock.monotonic_s() + drain_s
+        while self._snapshot.in_flight() and self._clock.monotonic_s() < end_s:
+            await self._clock.sleep(0.02)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._driver.calls.aclose()
+        await self._local.aclose()
+        self._meter.close()
+        self._probe.close()
+        await asyncio.to_thread(self._ledger.close)
+
+    async def reload(self, config: Config) -> None:
+        """Take over prices, policy, keys and virtual models of a valid configuration.
+
+        Raises:
+            ConfigError: it changes what only a restart can change; the old one stays in force.
+        """
+        for table in ("deployments", "models", "engines", "sense", "ledger", "sensors", "meters"):
+            if getattr(config, table) != getattr(self.config, table):
+                message = f"{table} cannot change while running: restart to change it"
+                raise ConfigError(message)
+        if (config.server.host, config.server.port) != (
+            self.config.server.host,
+            self.config.server.port,
+        ):
+            message = "server host and port cannot change while running: restart to change them"
+            raise ConfigError(message)
+        self._chooser = Chooser(config, self._snapshot.fleet, self._probe.latest())
+        self.config = config
+
+    async def answer(
+        self, request: Request, ask: Ask, *, sink: Sink | None, gone: "asyncio.Future[None]"
+    ) -> Outcome:
+        """Route and answer a request; returns soon after ``gone`` is resolved."""
+        signals = self._classify(request, ask)
+        situation = self._snapshot.situation()
+        prepared = self._chooser.prepared
+        decision = decide(ask, signals, situation, prepared.policy, prepared=prepared)
+        if not decision.stages:
+            run = begin(decision)
+            error = NoCandidate(f"nobody may answer: {why_none(decision)}", decision=decision)
+            record = self._record(ask, signals, situation, run, (), (), seconds=0.0)
+            return Outcome(record=record, error=error)
+        driven = await self._driver.run(request, ask, decision, sink=sink, gone=gone)
+        self._meter.finished(ask.id)
+        self._sessions.learn(ask, driven.run, tool_call_ids(driven.reply))
+        record = self._record(
+            ask,
+            signals,
+            situation,
+            driven.run,
+            driven.events,
+            driven.effects,
+            seconds=driven.seconds,
+        )
+        return Outcome(
+            record=record, reply=driven.reply, error=driven.error, streamed=driven.streamed
+        )
+
+    def _classify(self, request: Request, ask: Ask) -> Signals:
+        """Return the signals; a task named by the client is believed."""
+        signals = self._classifier.classify(request)
+        if ask.task is None:
+            return signals
+        task = ask.task if ask.task in TASKS else signals.task
+        return msgspec.structs.replace(signals, task=task, lane=ask.task)
+
+    def _record(  # noqa: PLR0913 - a record is made of all of these
+        self,
+        ask: Ask,
+        signals: Signals,
+        situation: Situation,
+        run: Run,
+        events: tuple[Event, ...],
+        effects: tuple[Effect, ...],
+        *,
+        seconds: float,
+    ) -> Record:
+        """Bill the run and hand its record to the ledger."""
+        policy = self._chooser.policy
+        receipt = bill(
+            ask=ask,
+            signals=signals,
+            level=situation.metabolic.level,
+            fleet=self._fleet,
+            policy=policy,
+            run=run,
+            seconds=seconds,
+        )
+        record = Record(
+            schema=RECORD_SCHEMA,
+            decision_version=DECISION_VERSION,
+            ask=ask,
+            signals=signals,
+            situation=self._blobs.ref(situation, policy, self._probe.latest),
+            decision=run.decision,
+            events=events,
+            effects_digest=digest(effects),
+            attempts=run.attempts,
+            receipt=receipt,
+        )
+        self._ledger.append(record)
+        return record
+
+    def _settle(self, settlement: Settlement) -> None:
+        """Let the ledger know what the meter said."""
+        self._ledger.settle(settlement)
+
+    async def _follow(self) -> None:
+        """Follow the machine's state, as often as it is read."""
+        while True:
+            await self._clock.sleep(self.config.sense.period_s)
+            self._refresh()
+
+    def _refresh(self) -> None:
+        """Assess the latest readings; the profile follows the state."""
+        self._state = assess(self._probe.latest(), self._state, self._chooser.policy.profile)
+        self._snapshot.see(self._state)
+        self._chooser.follow(self._state)
+
+    def _now(self) -> Situation:
+        """Return the situation, for the keeper."""
+        return self._snapshot.situation()
+
+    def ask_extras(
+        self, request: Request, session: str | None, tenant: str | None
+    ) -> tuple[tuple[WarmPrefix, ...], str | None]:
+        """Return warm prefixes of the session, and who must answer a tool result."""
+        return self._sessions.warm(tenant, session), self._sessions.pin(tenant, request)
+
+    def deployments(self) -> tuple[Deployment, ...]:
+        """Return who can answer, by name."""
+        return self._snapshot.fleet.deployments
+
+    def loads(self) -> tuple[Load, ...]:
+        """Return how busy each deployment is."""
+        return self._snapshot.loads()
+
+    def metabolic(self) -> MetabolicState:
+        """Return what the machine can afford now."""
+        return self._snapshot.metabolic
+
+    def hardware(self) -> HardwareState:
+        """Return the latest readings."""
+        return self._probe.latest()
+
+    def receipt(self, request_id: str) -> Receipt | None:
+        """Return one receipt from the ledger, settled if it is; blocks while it reads."""
+        record = self._ledger.record(request_id)
+        return None if record is None else record.receipt
+
+    def decision(self, request_id: str) -> Decision | None:
+        """Return one decision from the ledger; blocks while it reads."""
+        record = self._ledger.record(request_id)
+        return None if record is None else record.decision
+
+    def ready(self) -> bool:
+        """Say whether at least one deployment can answer now."""
+        return any(one.state == "warm" and one.healthy is not False for one in self.loads())
+
+    def snapshot_counters(self) -> Iterable[tuple[str, float]]:
+        """Return counters of ledger, meter, probe and engines, by dotted names."""
+        for name, count in self._ledger.counters():
+            yield f"ledger.{name}", float(count)
+        for name, value in self._meter.counters():
+            yield f"meter.{name}", value
+        yield "probe.cpu_seconds", self._probe.stats().cpu_s
+        for info in self._local.supervisor.info():
+            yield f"engine.{info.deployment}.restarts", float(info.restarts)
+
+
+def _ledger_table(config: Config) -> dict[str, object]:
+    """Return the options of the configured ledger."""
+    ledger = config.ledger
+    if ledger.kind == "memory":
+        return {}
+    state = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
+    name = "ledger.sqlite" if ledger.kind == "sqlite" else "ledger.jsonl"
+    path = Path(ledger.path or f"{state}/metabolic/{name}").expanduser()
+    table: dict[str, object] = {"path": str(path)}
+    if ledger.kind == "sqlite":
+        table |= {"retention_days": ledger.retention_days, "queue": ledger.queue}
+    return table
