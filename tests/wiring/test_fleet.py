@@ -67,11 +67,6 @@ def test_without_deployments_the_default_fleet_runs_small_to_large(store):
     assert made.locals[0].deployment.tasks != ()
 
 
-def test_fleet_none_without_deployments_is_empty(store):
-    made = assemble(parse('[models]\nfleet = "none"', source="test"), store=store)
-    assert made.fleet.deployments == ()
-
-
 def test_own_beliefs_and_dial_are_in_the_policy(store):
     config = parse(
         '[profile]\npreference = 0.25\n[[deployment]]\nname = "a"\nbase_url = "http://x"\n'
