@@ -33,6 +33,7 @@ from metabolic.account.work import (
     active_energy_j,
     service_s,
 )
+from metabolic.core.fleet import Deployment
 from metabolic.core.hardware import Origin
 from metabolic.core.ports import MeterReading
 from metabolic.core.receipt import Energy, Share, Window
@@ -231,42 +232,30 @@ def bounds_of(origin: Origin) -> tuple[float, float]:
 
 
 def answer_energy(
-    *,
-    input_tokens: int,
-    output_tokens: int,
-    prefill_tokens_per_s: float | None,
-    decode_tokens_per_s: float | None,
-    active_w: float | None,
-    cached_tokens: int = 0,
-    origin: Origin = "modelled",
+    deployment: Deployment, *, input_tokens: int, output_tokens: int, cached_tokens: int = 0
 ) -> Energy | None:
-    """Return the joules above idle one answer takes a local device, with bounds.
+    """Return the joules above idle one answer takes a local deployment, with bounds.
 
     Seconds of prefill and decode times the power above idle; ``None`` when a figure is missing.
-
-    >>> answer_energy(input_tokens=100, output_tokens=50, prefill_tokens_per_s=100.0,
-    ...               decode_tokens_per_s=25.0, active_w=4.0).energy_j
-    12.0
+    The result is as good as the weaker of the two: a guessed power makes it modelled.
     """
     seconds = service_s(
         input_tokens=input_tokens,
         output_tokens=output_tokens,
         cached_tokens=cached_tokens,
-        prefill_tokens_per_s=prefill_tokens_per_s,
-        decode_tokens_per_s=decode_tokens_per_s,
+        prefill_tokens_per_s=deployment.prefill_tokens_per_s,
+        decode_tokens_per_s=deployment.decode_tokens_per_s,
     )
-    energy_j = active_energy_j(seconds, active_w=active_w)
+    energy_j = active_energy_j(seconds, active_w=deployment.active_w)
     if energy_j is None:
         return None
+    origins = {deployment.speed_origin or "modelled", deployment.active_w_origin or "modelled"}
+    origin: Origin = "modelled" if "modelled" in origins else "derived"
     low, high = bounds_of(origin)
-    return Energy(
-        energy_j=energy_j, low_j=energy_j * low, high_j=energy_j * high, origin=origin
-    )
+    return Energy(energy_j=energy_j, low_j=energy_j * low, high_j=energy_j * high, origin=origin)
 
 
-def marginal_energy_j(
-    alone_j: float, *, running: int = 0, batch_exponent: float = 1.0
-) -> float:
+def marginal_energy_j(alone_j: float, *, running: int = 0, batch_exponent: float = 1.0) -> float:
     """Return the joules the meter reads more because of one more answer.
 
     ``alone_j`` is what it takes on an idle device; ``running`` answers are in flight already.

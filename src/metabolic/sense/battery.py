@@ -9,6 +9,7 @@ Source: the kernel's power_supply documentation (micro-units; charge x voltage i
 __all__ = ["BatterySensor", "Options", "create"]
 
 import sys
+from typing import Any, cast
 
 from msgspec import Struct
 
@@ -20,6 +21,9 @@ from metabolic.sense.merge import with_battery
 
 _SOURCE = "power_supply"
 _W_PER_UA_UV = 1e-12
+_FULL_PERCENT = 100
+_MOST_RATIO = 1.2
+"""A worn battery may read a little above full; more than this is no reading."""
 
 
 class Options(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -102,13 +106,15 @@ def _charge(batteries: list[Folder]) -> Reading | None:
             ratio = sum(n for n, _ in known) / sum(f for _, f in known)
             return _ratio(ratio)
     percents = [supply.number("capacity") for supply in batteries]
-    read = [percent for percent in percents if percent is not None and 0 <= percent <= 100]
+    read = [
+        percent for percent in percents if percent is not None and 0 <= percent <= _FULL_PERCENT
+    ]
     return _ratio(ratio_from_percent(sum(read) / len(read))) if read else None
 
 
 def _ratio(value: float) -> Reading | None:
-    """Return a charge as a reading; a worn battery may read a little above full."""
-    if not 0 <= value <= 1.2:
+    """Return a charge as a reading, at most full."""
+    if not 0 <= value <= _MOST_RATIO:
         return None
     return Reading(value=min(1.0, value), origin="measured", source=_SOURCE)
 
@@ -153,7 +159,7 @@ def _portable(now_s: float) -> _Read:
     import psutil  # noqa: PLC0415 - only needed off Linux
 
     try:
-        battery = psutil.sensors_battery()
+        battery = cast("Any", psutil).sensors_battery()
     except (AttributeError, OSError, RuntimeError, psutil.Error):
         battery = None
     if battery is None:

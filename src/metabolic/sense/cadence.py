@@ -14,6 +14,4 @@ def aged(reading: Reading | None, age_s: float) -> Reading | None:
     """Return the reading as old as it now is."""
     if reading is None or reading.age_s == age_s:
         return reading
-    return Reading(
-        value=reading.value, origin=reading.origin, source=reading.source, age_s=age_s
-    )
+    return Reading(value=reading.value, origin=reading.origin, source=reading.source, age_s=age_s)

@@ -56,9 +56,9 @@ class MemoryGroup:
 def _stat(file: KernelFile, key: bytes) -> int:
     """Return one line of ``memory.stat``; 0 if it is not there, which errs to the safe side."""
     for line in (file.raw() or b"").splitlines():
-        words = line.split()
-        if len(words) == 2 and words[0] == key and words[1].isdigit():
-            return int(words[1])
+        name, _, value = line.partition(b" ")
+        if name == key and value.isdigit():
+            return int(value)
     return 0
 
 
@@ -80,10 +80,10 @@ def _paths(text: str) -> dict[str, str]:
     """Return controller → path of ``/proc/self/cgroup``; version 2 is the controller ``""``."""
     found: dict[str, str] = {}
     for line in text.splitlines():
-        parts = line.split(":", 2)
-        if len(parts) == 3:
-            for controller in parts[1].split(","):
-                found[controller] = parts[2]
+        _, _, rest = line.partition(":")
+        controllers, colon, path = rest.partition(":")
+        for controller in controllers.split(",") if colon else ():
+            found[controller] = path
     return found
 
 
@@ -99,7 +99,5 @@ def _walk(base: Folder, path: str, names: tuple[str, str, bytes]) -> list[_Level
         limit = group.number(names[0])
         if limit is not None and 0 < limit < _NO_LIMIT:
             usage, stat = group.file(names[1]), group.file("memory.stat")
-            levels.append(
-                _Level(limit_bytes=limit, usage=usage, stat=stat, inactive_key=names[2])
-            )
+            levels.append(_Level(limit_bytes=limit, usage=usage, stat=stat, inactive_key=names[2]))
     return levels

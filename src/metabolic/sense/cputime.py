@@ -37,10 +37,11 @@ class BusyCpu:
             return None
         if self.cores is None:
             self.cores = sum(1 for line in data.splitlines()[1:] if line.startswith(b"cpu"))
-        words = data.partition(b"\n")[0].split()[1:8]
-        if len(words) < 7 or not all(word.isdigit() for word in words):
+        try:
+            words = data.partition(b"\n")[0].split()[1:8]
+            user, nice, system, _idle, _wait, irq, softirq = map(int, words)
+        except ValueError:
             return None
-        user, nice, system, _idle, _wait, irq, softirq = map(int, words)
         return (user + nice + system + irq + softirq) / _TICKS_PER_S
 
     def close(self) -> None:
@@ -78,9 +79,10 @@ class ProcessCpu:
     def _by_file(self, pid: int) -> float | None:
         """Read ``utime`` and ``stime``; the name before them may hold spaces and brackets."""
         words = (self._proc.text(f"{pid}/stat") or "").rpartition(")")[2].split()
-        if len(words) < 13 or not (words[11].isdigit() and words[12].isdigit()):
+        try:
+            return (int(words[11]) + int(words[12])) / _TICKS_PER_S
+        except (IndexError, ValueError):
             return None
-        return (int(words[11]) + int(words[12])) / _TICKS_PER_S
 
 
 def _portable_busy_s() -> float | None:

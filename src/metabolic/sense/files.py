@@ -61,41 +61,40 @@ class KernelFile:
 class Folder:
     """A directory below a configurable root, where kernel files are found."""
 
-    __slots__ = ("_keep", "path")
+    __slots__ = ("_keep", "_path")
 
-    def __init__(self, root: str, inner: str = "") -> None:
-        """Remember where; ``inner`` is relative to ``root``."""
-        self._keep = os.path.normpath(root) == "/"
-        self.path = os.path.join(root, inner)
+    def __init__(self, path: str, inner: str = "", *, keep: bool | None = None) -> None:
+        """Remember where; ``inner`` is relative to ``path``, which is the root unless ``keep``.
+
+        ``keep``: whether files of it stay open; ``None`` keeps those of the real machine.
+        """
+        self._keep = os.path.normpath(path) == "/" if keep is None else keep
+        self._path = f"{path.rstrip('/')}/{inner}" if inner else path
 
     def file(self, name: str) -> KernelFile:
         """Return a file of it, which may not exist."""
-        return KernelFile(os.path.join(self.path, name), keep=self._keep)
+        return KernelFile(f"{self._path}/{name}", keep=self._keep)
 
     def number(self, name: str) -> int | None:
         """Read a number once."""
-        file = KernelFile(os.path.join(self.path, name), keep=False)
-        return file.number()
+        return KernelFile(f"{self._path}/{name}", keep=False).number()
 
     def text(self, name: str) -> str | None:
         """Read a text once."""
-        file = KernelFile(os.path.join(self.path, name), keep=False)
-        return file.text()
+        return KernelFile(f"{self._path}/{name}", keep=False).text()
 
     def exists(self, name: str) -> bool:
         """Say whether a file can be read at all."""
-        return os.access(os.path.join(self.path, name), os.R_OK)
+        return os.access(f"{self._path}/{name}", os.R_OK)
 
     def names(self) -> tuple[str, ...]:
         """Return what is in it, sorted; empty when it cannot be listed."""
         try:
-            return tuple(sorted(os.listdir(self.path)))
+            with os.scandir(self._path) as entries:
+                return tuple(sorted(entry.name for entry in entries))
         except OSError:
             return ()
 
     def sub(self, name: str) -> "Folder":
         """Return a directory in it."""
-        inner = Folder.__new__(Folder)
-        inner._keep = self._keep
-        inner.path = os.path.join(self.path, name)
-        return inner
+        return Folder(self._path, name, keep=self._keep)

@@ -160,9 +160,10 @@ def _pressure(file: KernelFile, source: str) -> Reading | None:
     """Return the ``some avg10`` of a PSI file as a share."""
     _, found, rest = (file.raw() or b"").partition(b"some avg10=")
     percent = _decimal(rest.partition(b" ")[0]) if found else None
-    if percent is None or not 0 <= percent <= 100:
+    share = None if percent is None else ratio_from_percent(percent)
+    if share is None or not 0 <= share <= 1:
         return None
-    return Reading(value=ratio_from_percent(percent), origin="measured", source=source)
+    return Reading(value=share, origin="measured", source=source)
 
 
 def _decimal(word: bytes) -> float | None:

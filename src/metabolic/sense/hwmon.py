@@ -31,6 +31,8 @@ CPU_CHIPS = (
 """hwmon names of thermometers inside a processor."""
 
 _PACKAGE = ("Package id", "Tctl", "Physical id")
+_READS_C = (-40.0, 150.0)
+_LIMITS_C = (40.0, 130.0)
 _INPUT = re.compile(r"temp(\d+)_input")
 
 
@@ -58,16 +60,18 @@ class _Thermometer(Struct, frozen=True, kw_only=True):
 
 def plausible_c(millidegrees: int | None) -> float | None:
     """Return degrees; ``None`` for a missing value and for sentinels such as -256 C."""
-    if millidegrees is None or not -40_000 < millidegrees < 150_000:
+    if millidegrees is None:
         return None
-    return c_from_millidegrees(millidegrees)
+    celsius = c_from_millidegrees(millidegrees)
+    return celsius if _READS_C[0] < celsius < _READS_C[1] else None
 
 
 def plausible_limit_c(millidegrees: int | None) -> float | None:
     """Return degrees; ``None`` outside 40 to 130 C (-273.15, 0, 20.8 and 255 C are seen)."""
-    if millidegrees is None or not 40_000 <= millidegrees <= 130_000:
+    if millidegrees is None:
         return None
-    return c_from_millidegrees(millidegrees)
+    celsius = c_from_millidegrees(millidegrees)
+    return celsius if _LIMITS_C[0] <= celsius <= _LIMITS_C[1] else None
 
 
 class HwmonSensor:

@@ -56,7 +56,7 @@ def with_signals(state: HardwareState, **fields: Field | None) -> HardwareState:
 
 
 def signals(state: HardwareState) -> Iterator[Named]:
-    """Iterate over all that is known, flat: ``cpu.temperature_c``, ``battery.charge_ratio``, …"""
+    """Iterate over all that is known, flat: ``cpu.temperature_c``, ``battery.charge_ratio``."""
     for device in state.devices:
         yield from fields_of(device, device.name + ".", _DEVICE)
     yield from fields_of(state, "", _STATE)

@@ -23,7 +23,7 @@ from metabolic.core.errors import MetabolicError
 from metabolic.core.hardware import HardwareState, Reading
 from metabolic.core.ports import Sensor
 from metabolic.sense.cadence import aged
-from metabolic.sense.merge import Field, signals, with_battery, with_device, with_signals
+from metabolic.sense.merge import Field, Named, signals, with_battery, with_device, with_signals
 
 _MAY_END = frozenset({"battery.discharge_w"})
 """Signals that come and go by nature."""
@@ -115,7 +115,7 @@ class Probe:
         self._state = HardwareState(taken_at_s=clock())
         self._blind: HardwareState | None = None
         self._stats = ProbeStats()
-        self._stop = threading.Event()
+        self._gate = threading.Lock()
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
@@ -123,13 +123,15 @@ class Probe:
         if self._thread is not None:
             return
         self.poll()
+        self._gate.acquire()
         self._thread = threading.Thread(target=self._run, name="metabolic-probe", daemon=True)
         self._thread.start()
 
     def close(self, *, timeout_s: float = 1.0) -> None:
         """Stop polling and close the sensors; a thread that is stuck is left behind."""
-        self._stop.set()
         if self._thread is not None:
+            if self._gate.locked():
+                self._gate.release()
             self._thread.join(timeout_s)
             if self._thread.is_alive():
                 return
@@ -147,6 +149,10 @@ class Probe:
             failed = tuple(sorted(_tracked(self._seen)))
             blind = self._blind = HardwareState(taken_at_s=now_s, failed=failed)
         return blind
+
+    def signals(self) -> tuple[Named, ...]:
+        """Return all that is known now, flat: ``("cpu.temperature_c", Reading(…))`` and so on."""
+        return tuple(signals(self.latest()))
 
     def stats(self) -> ProbeStats:
         """Return what the probe has cost so far."""
@@ -196,7 +202,7 @@ class Probe:
             missed = int((time.monotonic() - began_s) / period_s) - turn + 1
             if missed > 0:
                 turn += missed
-            if self._stop.wait(max(0.0, began_s + turn * period_s - time.monotonic())):
+            if self._gate.acquire(timeout=max(0.0, began_s + turn * period_s - time.monotonic())):
                 return
             late_s = time.monotonic() - (began_s + turn * period_s)
             before_s = time.thread_time()

@@ -90,7 +90,8 @@ class RaplMeter:
         seconds, watts = now_s - last[0], (total_j - last[1]) / (now_s - last[0])
         cores = self._busy.cores
         if self._learns and busy_s is not None and cores and seconds >= _IDLE_OVER_S:
-            if (busy_s - last[2]) / (seconds * cores) < _IDLE_BUSY_RATIO:
+            was_idle = (busy_s - last[2]) / (seconds * cores) < _IDLE_BUSY_RATIO
+            if was_idle:
                 self._idle_w = watts if self._idle_w is None else min(self._idle_w, watts)
         if self._idle_w is not None:
             self._idle_j += min(self._idle_w * seconds, total_j - last[1])

@@ -72,9 +72,8 @@ def _counters(cpus: Folder) -> tuple[KernelFile, ...]:
         if package in packages:
             continue
         packages.add(package)
-        for counter in ("package_throttle_count", "core_throttle_count"):
-            if cpu.exists(f"thermal_throttle/{counter}"):
-                files.append(cpu.file(f"thermal_throttle/{counter}"))
+        counters = [f"thermal_throttle/{kind}_throttle_count" for kind in ("package", "core")]
+        files += [cpu.file(counter) for counter in counters if cpu.exists(counter)]
     return tuple(files)
 
 
