@@ -94,6 +94,17 @@ def test_an_unproven_model_is_rejected_with_the_reason():
     assert reasons == {"tiny": "not proven for open_qa", "large": None}
 
 
+def test_an_unproven_model_that_is_alone_answers_degraded():
+    situation = situation_of(TINY, LARGE, load=(Load(deployment="large", state="absent"),))
+    decision = decide(ask(), SIGNALS, situation, POLICY)
+    assert decision.stages == ()
+    assert [one.deployment for one in decision.fallbacks] == ["tiny"]
+    assert {one.deployment: one.rejected for one in decision.candidates} == {
+        "tiny": "not proven for open_qa",
+        "large": "model not fetched yet",
+    }
+
+
 def test_a_tool_result_goes_back_to_the_model_that_asked():
     decision = decide(ask(conversation_pin="small"), SIGNALS, situation_of(SMALL, LARGE), POLICY)
     assert stages(decision) == ["small"]

@@ -145,7 +145,7 @@ def _ended(run: Run, event: Ended) -> Step:
     if attempt.failure is not None:
         return _failed(run, attempt, attempt.failure, event.at_s)
     if run.decision.delivery == "stream":
-        return _give(run, attempt, degraded=False)
+        return _give(run, attempt, degraded=_is_fallback(run, attempt))
     return run, (Check(call=call.id),)
 
 
@@ -166,8 +166,13 @@ def _checked(run: Run, event: Checked) -> Step:
     run = replace(run, verdicts=(*run.verdicts, (event.call, event.verdict)))
     stage = stage_at(run.decision, attempt.call.stage)
     if stage is not None and _accepted(stage, event.verdict):
-        return _give(run, attempt, degraded=attempt.call.stage >= len(run.decision.stages))
+        return _give(run, attempt, degraded=_is_fallback(run, attempt))
     return _next(run, event.at_s)
+
+
+def _is_fallback(run: Run, attempt: Attempt) -> bool:
+    """Say whether an attempt was made only because every stage had failed, or there was none."""
+    return attempt.call.stage >= len(run.decision.stages)
 
 
 def _accepted(stage: Stage, verdict: Verdict) -> bool:

@@ -11,9 +11,15 @@ from metabolic.decide.estimate import Known, View, estimate
 _COLD = frozenset({"stopped", "asleep"})
 
 
-def judge(seen: View, known: Known, load: Load | None) -> Candidate:
-    """Return the deployment as a candidate, with its estimate if it is fit."""
+def judge(seen: View, known: Known, load: Load | None, *, strict: bool = True) -> Candidate:
+    """Return the deployment as a candidate, with its estimate if it is fit.
+
+    ``strict`` also rejects those that could answer but should not: unproven for the task, or of
+    a size the profile does not use.
+    """
     reason = rejection(seen, known, load)
+    if reason is None and strict and seen.ask.pin is None:
+        reason = _unproven(seen, known)
     if reason is not None:
         return Candidate(deployment=known.name, rejected=reason)
     judged = estimate(seen, known, load)
@@ -51,8 +57,8 @@ def _unavailable(known: Known, load: Load, metabolic: MetabolicState) -> str | N
 
 
 def _unfit(seen: View, known: Known) -> str | None:
-    """Return what the deployment cannot do that this request needs, or its profile forbids."""
-    ask, deployment, profile = seen.ask, known.deployment, seen.policy.profile
+    """Return what the deployment cannot do that this request needs."""
+    ask, deployment = seen.ask, known.deployment
     if ask.dialect not in known.capabilities:
         return f"does not serve {ask.dialect}"
     for need in ask.needs:
@@ -62,9 +68,17 @@ def _unfit(seen: View, known: Known) -> str | None:
     room = ask.input_tokens + (ask.max_output_tokens or 0)
     if context is not None and room > context:
         return f"needs {room} tokens of context, has {context}"
-    if deployment.tasks and seen.signals.task not in deployment.tasks and not ask.allowed:
+    return None
+
+
+def _unproven(seen: View, known: Known) -> str | None:
+    """Return why it should not answer although it could; a virtual model that names it may."""
+    ask, deployment, profile = seen.ask, known.deployment, seen.policy.profile
+    if ask.allowed:
+        return None
+    if deployment.tasks and seen.signals.task not in deployment.tasks:
         return f"not proven for {seen.signals.task}"
-    if profile.tiers and deployment.model.tier not in profile.tiers and not ask.allowed:
+    if profile.tiers and deployment.model.tier not in profile.tiers:
         return f"profile {profile.name} does not use {deployment.model.tier} models"
     return None
 

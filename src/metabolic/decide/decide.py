@@ -9,7 +9,7 @@ nothing is gained. It sees no text. Equal inputs give equal decisions; fleet ord
 __all__ = ["DECISION_VERSION", "decide", "why_none"]
 
 from metabolic.core.decision import Candidate, Decision, Plan, Policy, Stage
-from metabolic.core.fleet import Situation
+from metabolic.core.fleet import Load, Situation
 from metabolic.core.metabolic import MetabolicState, Profile
 from metabolic.core.request import Ask
 from metabolic.core.signals import Signals
@@ -31,7 +31,7 @@ def decide(
     *,
     prepared: Prepared | None = None,
 ) -> Decision:
-    """Return the decision for a request; one without stages when nobody may answer.
+    """Return the decision for a request; one without stages and fallbacks: nobody may answer.
 
     ``prepared`` is ``prepare(situation.fleet, policy)`` if the caller kept it: it changes
     nothing but the time this takes.
@@ -48,7 +48,7 @@ def decide(
         if one.rejected is None and one.estimate is not None:
             fit.append((known.name, one.estimate, "logprobs" in known.capabilities))
     if not fit:
-        return _decision(seen, tuple(candidates), reasons=("no deployment may answer",))
+        return _unproven(seen, tuple(candidates), prepared, loads)
     forced = _forced(seen, fit)
     if forced is not None:
         name, why = forced
@@ -62,6 +62,32 @@ def decide(
             reasons=(why,),
         )
     return _plan(seen, tuple(candidates), fit)
+
+
+def _unproven(
+    seen: View, candidates: tuple[Candidate, ...], prepared: Prepared, loads: dict[str, Load]
+) -> Decision:
+    """Return a decision whose fallbacks are those that could answer but should not, best first.
+
+    Their answers are marked degraded. Without any, nobody may answer.
+    """
+    judged = [judge(seen, one, loads.get(one.name), strict=False) for one in prepared.known]
+    able = [
+        (-one.estimate.p_correct, one.deployment)
+        for one in judged
+        if one.rejected is None and one.estimate is not None
+    ]
+    timeout_s = seen.policy.stage_timeout_s
+    return _decision(
+        seen,
+        candidates,
+        fallbacks=tuple(
+            Stage(deployment=name, timeout_s=timeout_s) for _, name in sorted(able)[:_MAX_FALLBACKS]
+        ),
+        reasons=("only deployments that are not proven for this can answer",)
+        if able
+        else ("no deployment may answer",),
+    )
 
 
 def why_none(decision: Decision) -> str:

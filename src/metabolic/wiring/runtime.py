@@ -171,7 +171,7 @@ class Runtime:
         situation = self._snapshot.situation()
         prepared = self._chooser.prepared
         decision = decide(ask, signals, situation, prepared.policy, prepared=prepared)
-        if not decision.stages:
+        if not (decision.stages or decision.fallbacks):
             run = begin(decision)
             error = NoCandidate(f"nobody may answer: {why_none(decision)}", decision=decision)
             record = self._record(ask, signals, situation, run, (), (), seconds=0.0)
