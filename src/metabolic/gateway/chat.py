@@ -1,0 +1,207 @@
+"""The request path: bytes in, route, bytes out, for chat, completions and embeddings."""
+
+__all__ = ["Busy", "Dialect", "Inference", "NoAnswer"]
+
+import logging
+import time
+from collections.abc import Mapping
+from typing import Literal
+
+import msgspec
+
+from metabolic.core.errors import MetabolicError
+from metabolic.core.fleet import Deployment
+from metabolic.core.request import Ask, Request
+from metabolic.edge import parse
+from metabolic.gateway.ask import Names, make_ask, session
+from metabolic.gateway.auth import Keys, refuse_foreign_origin
+from metabolic.gateway.body import ClientLeft, Watch, read_body
+from metabolic.gateway.exchange import Exchange
+from metabolic.gateway.metrics import Metrics
+from metabolic.gateway.redact import Redactor
+from metabolic.gateway.reply import (
+    error_event,
+    error_response,
+    summary,
+    summary_headers,
+)
+from metabolic.gateway.seam import Outcome, Serving
+from metabolic.gateway.stream import EventStream
+
+_log = logging.getLogger("metabolic.gateway")
+_encode = msgspec.json.Encoder().encode
+
+_CLIENT_LEFT = 499
+"""The status that is counted, and sent to nobody, when the client has left. Source: nginx."""
+
+_SSE = (
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-cache"),
+    (b"x-accel-buffering", b"no"),
+)
+
+Dialect = Literal["chat", "completions", "embeddings"]
+
+
+class Busy(MetabolicError):
+    """As many requests are being answered as the configuration allows."""
+
+    status = 503
+    code = "gateway_busy"
+    retry_after_s = 1.0
+
+
+class NoAnswer(MetabolicError):
+    """The runtime gave neither an answer nor a reason."""
+
+    status = 502
+    code = "no_answer"
+
+
+class Inference:
+    """Answers the inference endpoints; holds what a request needs of the configuration."""
+
+    def __init__(self, runtime: Serving) -> None:
+        """Read the runtime's configuration."""
+        self.runtime = runtime
+        self.in_flight = 0
+        self.metrics = Metrics(runtime, lambda: self.in_flight)
+        self.redact = Redactor()
+        self._fleet: tuple[Deployment, ...] | None = None
+        self.configure(self.redact)
+
+    def configure(self, redact: Redactor) -> None:
+        """Take over the runtime's configuration, at start and after a reload."""
+        server = self.runtime.config.server
+        self.redact = redact
+        self.keys = Keys(self.runtime.config.keys)
+        self._limit_bytes = server.body_limit_bytes
+        self._keep_alive_s = server.keep_alive_s
+        self._most = server.max_in_flight
+        self._fleet = None
+
+    @property
+    def names(self) -> Names:
+        """The model names clients may use; made again when the fleet has changed."""
+        fleet = self.runtime.deployments()
+        if fleet is not self._fleet:
+            self._fleet = fleet
+            self._names = Names(self.runtime.config.virtuals, (item.name for item in fleet))
+        return self._names
+
+    def admit(self, headers: Mapping[bytes, bytes]) -> str | None:
+        """Return the tenant. Raises ``Unauthorized``, or ``ForeignOrigin`` where no key is set."""
+        if self.keys:
+            return self.keys.tenant(headers)
+        refuse_foreign_origin(headers)
+        return None
+
+    async def serve(self, exchange: Exchange, dialect: Dialect) -> None:
+        """Answer one request, or refuse it without having called anyone."""
+        try:
+            request, ask = await self._read(exchange, dialect)
+        except ClientLeft:
+            return
+        except MetabolicError as error:
+            self.metrics.refuse(error.code or "invalid_request")
+            await exchange.respond(error_response(error, self.redact))
+            return
+        watch = Watch(exchange.receive)
+        self.in_flight += 1
+        try:
+            answer = self._stream if request.stream else self._whole
+            outcome, status = await answer(exchange, request, ask, watch)
+        finally:
+            self.in_flight -= 1
+            watch.close()
+        self._note(exchange, request, outcome, status)
+
+    async def _read(self, exchange: Exchange, dialect: Dialect) -> tuple[Request, Ask]:
+        """Check who asks, read, parse. Raises ``MetabolicError`` or ``ClientLeft``."""
+        headers = exchange.headers
+        tenant = self.admit(headers)
+        if self.in_flight >= self._most:
+            message = f"{self._most} requests are being answered already; try again soon."
+            raise Busy(message)
+        body = await read_body(exchange.receive, headers, limit=self._limit_bytes)
+        request = parse(dialect, body, request_id=exchange.id)
+        extras = self.runtime.ask_extras(request, session(headers), tenant)
+        ask = make_ask(
+            request, headers, names=self.names, at_s=time.time(), tenant=tenant, extras=extras
+        )
+        return request, ask
+
+    async def _whole(
+        self, exchange: Exchange, request: Request, ask: Ask, watch: Watch
+    ) -> tuple[Outcome, int]:
+        """Answer in one piece."""
+        outcome = await self.runtime.answer(request, ask, sink=None, gone=watch.gone)
+        if watch.gone.done():
+            return outcome, _CLIENT_LEFT
+        if outcome.error is not None or outcome.reply is None:
+            return outcome, await self._fail(exchange, outcome)
+        body = outcome.reply.body
+        headers = summary_headers(outcome.record)
+        headers.append((b"content-type", b"application/json"))
+        headers.append((b"content-length", b"%d" % len(body)))
+        send, exchange.begun = exchange.send, True
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": body, "more_body": False})
+        return outcome, 200
+
+    async def _stream(
+        self, exchange: Exchange, request: Request, ask: Ask, watch: Watch
+    ) -> tuple[Outcome, int]:
+        """Answer by events; an early error is still a real HTTP status."""
+        identity = exchange.id.encode("ascii")
+        head = [*_SSE, (b"x-request-id", identity), (b"metabolic-decision", identity)]
+        stream = EventStream(
+            exchange.send, head=head, keep_alive_s=self._keep_alive_s, gone=watch.gone
+        )
+        exchange.stream = stream
+        try:
+            outcome = await self.runtime.answer(request, ask, sink=stream, gone=watch.gone)
+            if watch.gone.done():
+                return outcome, _CLIENT_LEFT
+            if outcome.error is None and outcome.streamed:
+                await stream.finish(_encode(summary(outcome.record)))
+                if stream.first_s is not None:
+                    self.metrics.began(request.dialect, stream.first_s - exchange.began_s)
+                return outcome, 200
+            if not stream.begun:
+                return outcome, await self._fail(exchange, outcome)
+            error = outcome.error or NoAnswer("No deployment gave an answer.")
+            await stream.fail(error_event(error, self.redact))
+            return outcome, error.status
+        finally:
+            stream.close()
+
+    async def _fail(self, exchange: Exchange, outcome: Outcome) -> int:
+        """Answer with an error and what is known of the attempt; return its status."""
+        error = outcome.error or NoAnswer("No deployment gave an answer.")
+        response = error_response(error, self.redact)
+        headers = (*response.headers, *summary_headers(outcome.record))
+        await exchange.respond(msgspec.structs.replace(response, headers=headers))
+        return response.status
+
+    def _note(self, exchange: Exchange, request: Request, outcome: Outcome, status: int) -> None:
+        """Count the request and write its line."""
+        seconds = exchange.seconds()
+        self.metrics.done(
+            outcome, dialect=request.dialect, model=request.model, status=status, seconds=seconds
+        )
+        if not _log.isEnabledFor(logging.INFO):
+            return
+        receipt = outcome.record.receipt
+        answer, energy = receipt.answer, receipt.energy
+        _log.info(
+            "request",
+            extra={
+                "id": receipt.id,
+                "status": status,
+                "chosen": answer.deployment if answer else None,
+                "escalations": answer.escalations if answer else 0,
+                "ms": round(seconds * 1000, 1),
+                "energy_j": round(energy.energy_j, 3) if energy else None,
+            },
+        )

@@ -1,0 +1,154 @@
+"""What ``/metrics`` shows of machine and fleet: read when asked, at no cost to requests."""
+
+__all__ = ["Gauges"]
+
+from collections.abc import Callable, Iterator
+from typing import get_args
+
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+
+from metabolic import __version__
+from metabolic.core.fleet import Load, State
+from metabolic.core.hardware import DeviceState, HardwareState, Reading
+from metabolic.core.metabolic import Level, MetabolicState
+from metabolic.gateway.seam import Serving
+
+_LEVELS: tuple[str, ...] = get_args(Level)
+_STATES: tuple[str, ...] = get_args(State)
+
+_DEVICE: tuple[tuple[str, str, str], ...] = (
+    ("temperature_c", "metabolic_device_temperature_celsius", "Temperature of a device."),
+    ("limit_c", "metabolic_device_limit_celsius", "Temperature at which it throttles."),
+    ("power_w", "metabolic_device_power_watts", "Power a device draws."),
+    ("power_limit_w", "metabolic_device_power_limit_watts", "Power a device may draw."),
+    ("utilization_ratio", "metabolic_device_utilization_ratio", "Share of the device in use."),
+)
+_MACHINE: tuple[tuple[str, str, str], ...] = (
+    ("memory_total_bytes", "metabolic_memory_total_bytes", "Memory of the machine."),
+    ("memory_available_bytes", "metabolic_memory_available_bytes", "Memory a new model could use."),
+    ("cpu_pressure_ratio", "metabolic_cpu_pressure_ratio", "Share of time work waits for a CPU."),
+    (
+        "memory_pressure_ratio",
+        "metabolic_memory_pressure_ratio",
+        "Share of time it waits for memory.",
+    ),
+    ("load_ratio", "metabolic_load_ratio", "Load average over CPUs."),
+)
+_METABOLIC: tuple[tuple[str, str, str], ...] = (
+    ("throttle_risk_ratio", "metabolic_throttle_risk_ratio", "Risk of throttling soon."),
+    ("headroom_c", "metabolic_headroom_celsius", "Distance to the throttle temperature."),
+    ("headroom_w", "metabolic_headroom_watts", "Power that could still be drawn."),
+    (
+        "time_to_throttle_s",
+        "metabolic_time_to_throttle_seconds",
+        "Until it throttles, if in sight.",
+    ),
+    ("battery_ratio", "metabolic_battery_charge_ratio", "Charge of the battery."),
+)
+
+
+class Gauges:
+    """A collector; every family is always given, without samples when nothing is known."""
+
+    def __init__(self, runtime: Serving, in_flight: Callable[[], int]) -> None:
+        """Keep who is asked."""
+        self._runtime = runtime
+        self._in_flight = in_flight
+
+    def collect(self) -> Iterator[Metric]:
+        """Give all families to the registry."""
+        yield _one("metabolic_build_info", "Version that runs.", ("version",), (__version__,), 1)
+        yield _one("metabolic_requests_in_flight", "Being answered now.", (), (), self._in_flight())
+        yield _one(
+            "metabolic_ready", "1 when a deployment can answer.", (), (), self._runtime.ready()
+        )
+        yield from _metabolic(self._runtime.metabolic())
+        yield from _hardware(self._runtime.hardware())
+        yield from _loads(self._runtime.loads())
+        yield _counters(self._runtime)
+
+
+def _one(
+    name: str, text: str, labels: tuple[str, ...], values: tuple[str, ...], value: float
+) -> Metric:
+    """Return a gauge with one sample."""
+    family = GaugeMetricFamily(name, text, labels=labels)
+    family.add_metric(values, float(value))
+    return family
+
+
+def _metabolic(state: MetabolicState) -> Iterator[Metric]:
+    """Give the level, one series a level, and the figures that are known."""
+    level = GaugeMetricFamily("metabolic_level", "1 for the machine's level.", labels=("level",))
+    for name in _LEVELS:
+        level.add_metric((name,), float(name == state.level))
+    yield level
+    for field, name, text in _METABOLIC:
+        family = GaugeMetricFamily(name, text)
+        value: float | None = getattr(state, field)
+        if value is not None:
+            family.add_metric((), value)
+        yield family
+
+
+def _hardware(state: HardwareState) -> Iterator[Metric]:
+    """Give the readings of devices and machine, with their origin."""
+    for field, name, text in _DEVICE:
+        family = GaugeMetricFamily(name, text, labels=("device", "origin"))
+        for device in state.devices:
+            _reading(family, (device.name,), getattr(device, field))
+        yield family
+    throttled = GaugeMetricFamily(
+        "metabolic_device_throttled", "1 while a device throttles.", labels=("device",)
+    )
+    for device in state.devices:
+        _flag(throttled, device)
+    yield throttled
+    for field, name, text in _MACHINE:
+        family = GaugeMetricFamily(name, text, labels=("origin",))
+        _reading(family, (), getattr(state, field))
+        yield family
+
+
+def _reading(family: GaugeMetricFamily, labels: tuple[str, ...], reading: Reading | None) -> None:
+    """Add a reading, if there is one."""
+    if reading is not None:
+        family.add_metric((*labels, reading.origin), reading.value)
+
+
+def _flag(family: GaugeMetricFamily, device: DeviceState) -> None:
+    """Add whether a device throttles, if it is known."""
+    if device.throttled is not None:
+        family.add_metric((device.name,), float(device.throttled))
+
+
+def _loads(loads: tuple[Load, ...]) -> Iterator[Metric]:
+    """Give each deployment's state and queue."""
+    label = ("deployment",)
+    state = GaugeMetricFamily(
+        "metabolic_deployment_state", "1 for the state it is in.", labels=(*label, "state")
+    )
+    running = GaugeMetricFamily(
+        "metabolic_deployment_running", "Calls being answered.", labels=label
+    )
+    waiting = GaugeMetricFamily("metabolic_deployment_waiting", "Calls waiting.", labels=label)
+    healthy = GaugeMetricFamily("metabolic_deployment_healthy", "1 when healthy.", labels=label)
+    for load in loads:
+        name = (load.deployment,)
+        for each in _STATES:
+            state.add_metric((*name, each), float(each == load.state))
+        running.add_metric(name, load.running)
+        waiting.add_metric(name, load.waiting)
+        if load.healthy is not None:
+            healthy.add_metric(name, float(load.healthy))
+    yield from (state, running, waiting, healthy)
+
+
+def _counters(runtime: Serving) -> Metric:
+    """Give the counters that the parts beneath keep themselves."""
+    family = CounterMetricFamily(
+        "metabolic_internal_events", "Counters of ledger, meters and engines.", labels=("counter",)
+    )
+    for name, value in runtime.snapshot_counters():
+        family.add_metric((name,), value)
+    return family

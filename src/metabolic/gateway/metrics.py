@@ -1,0 +1,168 @@
+"""What ``/metrics`` shows of the traffic; ``docs/metrics.md`` explains every name.
+
+Names follow Prometheus (base units, ``_total``), labels OpenTelemetry's ``gen_ai`` words. Label
+values come from the configuration and fixed lists, never from a client's text.
+"""
+
+__all__ = ["Metrics"]
+
+from collections.abc import Callable
+
+from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
+from prometheus_client.exposition import generate_latest
+
+from metabolic.core.attempt import Attempt
+from metabolic.core.receipt import Receipt
+from metabolic.gateway.gauges import Gauges
+from metabolic.gateway.seam import Outcome, Serving
+from metabolic.gateway.tally import Counter, Histogram
+
+_SECONDS = (
+    0.001,
+    0.0025,
+    0.005,
+    0.01,
+    0.025,
+    0.05,
+    0.1,
+    0.25,
+    0.5,
+    1.0,
+    2.5,
+    5.0,
+    10.0,
+    30.0,
+    60.0,
+    120.0,
+    300.0,
+)
+_OPERATIONS = {"chat": "chat", "completions": "text_completion", "embeddings": "embeddings"}
+"""Dialect → ``gen_ai.operation.name``. Source: OpenTelemetry semantic conventions, GenAI."""
+
+
+class Metrics:
+    """The counters of one gateway, in a registry of their own."""
+
+    def __init__(self, runtime: Serving, in_flight: Callable[[], int]) -> None:
+        """Register every family; ``in_flight`` is read at each scrape."""
+        self.registry = CollectorRegistry(auto_describe=False)
+        self._count_requests()
+        self._count_answers()
+        self.registry.register(Gauges(runtime, in_flight))
+        ProcessCollector(registry=self.registry)
+        PlatformCollector(registry=self.registry)
+
+    def _count_requests(self) -> None:
+        """Make the families of requests."""
+        operation = ("gen_ai_operation_name",)
+        self.requests = self._counter(
+            "metabolic_requests",
+            "Requests routed, by HTTP status (499: the client left).",
+            (*operation, "gen_ai_request_model", "status"),
+        )
+        self.refused = self._counter(
+            "metabolic_refused_requests", "Requests refused before routing.", ("error_type",)
+        )
+        self.seconds = self._histogram(
+            "metabolic_request_duration_seconds",
+            "From the request's headers to the answer's last byte.",
+            operation,
+        )
+        self.first_event = self._histogram(
+            "metabolic_time_to_first_event_seconds",
+            "Until a streamed answer's first event left.",
+            operation,
+        )
+
+    def _count_answers(self) -> None:
+        """Make the families of answers, attempts and bills."""
+        self.answers = self._counter(
+            "metabolic_answers", "Answers, by who gave them.", ("deployment", "degraded")
+        )
+        self.escalations = self._counter(
+            "metabolic_escalations", "Drafts set aside, by who answered.", ("deployment",)
+        )
+        self.attempts = self._counter(
+            "metabolic_attempts",
+            "Calls to deployments; outcome is ok or the failure's kind.",
+            ("deployment", "role", "outcome"),
+        )
+        self.tokens = self._counter(
+            "metabolic_tokens",
+            "Tokens as the engines reported them.",
+            ("deployment", "gen_ai_token_type"),
+        )
+        self.energy = self._counter(
+            "metabolic_request_energy_joules", "Joules on provisional receipts.", ("origin",)
+        )
+        self.cost = self._counter(
+            "metabolic_request_cost_usd", "Dollars on provisional receipts.", ("kind",)
+        )
+        self.carbon = self._counter(
+            "metabolic_request_carbon_grams", "CO2e on provisional receipts.", ("origin",)
+        )
+
+    def _counter(self, name: str, text: str, labels: tuple[str, ...]) -> Counter:
+        """Make and register a counter."""
+        family = Counter(name, text, labels)
+        self.registry.register(family)
+        return family
+
+    def _histogram(self, name: str, text: str, labels: tuple[str, ...]) -> Histogram:
+        """Make and register a histogram of seconds."""
+        family = Histogram(name, text, bounds=_SECONDS, labels=labels)
+        self.registry.register(family)
+        return family
+
+    def refuse(self, code: str) -> None:
+        """Count a request that was refused before it was routed."""
+        self.refused.add((code,))
+
+    def done(
+        self, outcome: Outcome, *, dialect: str, model: str, status: int, seconds: float
+    ) -> None:
+        """Count a request that was routed, with its attempts and its bill."""
+        operation = _OPERATIONS[dialect]
+        self.requests.add((operation, model, str(status)))
+        self.seconds.observe((operation,), seconds)
+        record = outcome.record
+        for attempt in record.attempts:
+            self._attempt(attempt)
+        answer = record.receipt.answer
+        if answer is not None:
+            self.answers.add((answer.deployment, "true" if answer.degraded else "false"))
+            if answer.escalations:
+                self.escalations.add((answer.deployment,), answer.escalations)
+        self._bill(record.receipt)
+
+    def began(self, dialect: str, seconds: float) -> None:
+        """Count the time a streamed answer took to begin."""
+        self.first_event.observe((_OPERATIONS[dialect],), seconds)
+
+    def render(self) -> bytes:
+        """Return the exposition text."""
+        return generate_latest(self.registry)
+
+    def _attempt(self, attempt: Attempt) -> None:
+        """Count one call and its tokens."""
+        name, failure, usage = attempt.call.deployment, attempt.failure, attempt.usage
+        self.attempts.add((name, attempt.call.role, "ok" if failure is None else failure.kind))
+        if usage.input_tokens:
+            self.tokens.add((name, "input"), usage.input_tokens)
+        if usage.output_tokens:
+            self.tokens.add((name, "output"), usage.output_tokens)
+        if usage.cached_tokens:
+            self.tokens.add((name, "cached"), usage.cached_tokens)
+        if usage.reasoning_tokens:
+            self.tokens.add((name, "reasoning"), usage.reasoning_tokens)
+
+    def _bill(self, receipt: Receipt) -> None:
+        """Add up joules, dollars and grams; what is not known adds nothing."""
+        if receipt.energy is not None:
+            self.energy.add((receipt.energy.origin,), receipt.energy.energy_j)
+        if receipt.cost.tokens_usd:
+            self.cost.add(("tokens",), receipt.cost.tokens_usd)
+        if receipt.cost.electricity_usd:
+            self.cost.add(("electricity",), receipt.cost.electricity_usd)
+        if receipt.carbon is not None:
+            self.carbon.add((receipt.carbon.origin,), receipt.carbon.carbon_g)

@@ -1,0 +1,162 @@
+"""From outcomes and errors to HTTP: status, headers, body."""
+
+__all__ = [
+    "Credentials",
+    "Reasons",
+    "Rejected",
+    "Response",
+    "Summary",
+    "error_event",
+    "error_response",
+    "json_response",
+    "summary",
+    "summary_headers",
+]
+
+import msgspec
+from msgspec import Struct
+
+from metabolic.core.decision import Decision
+from metabolic.core.errors import BackendError, MetabolicError, NoCandidate, Refused
+from metabolic.core.receipt import Receipt, Record
+from metabolic.edge import render
+from metabolic.gateway.redact import Redactor
+
+Headers = list[tuple[bytes, bytes]]
+
+_encode = msgspec.json.Encoder().encode
+
+_CREDENTIALS = frozenset({401, 403, 407})
+"""An upstream's word on credentials is about the gateway's own, never the client's."""
+
+
+class Response(Struct, frozen=True, kw_only=True):
+    """A whole answer; ``close`` ends the connection after it."""
+
+    status: int
+    body: bytes = b""
+    content_type: bytes = b"application/json"
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+    close: bool = False
+
+
+class Summary(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The ``metabolic`` object of a streamed answer: what the headers say of a whole one.
+
+    ``energy_j`` is local and provisional, ``None`` when nothing local worked or it is unknown;
+    the receipt has bounds, and the settled figure later.
+    """
+
+    decision: str
+    deployment: str | None = None
+    escalations: int | None = None
+    confidence: float | None = None
+    energy_j: float | None = None
+    energy_origin: str | None = None
+    cost_usd: float | None = None
+    carbon_g: float | None = None
+    degraded: bool | None = None
+
+
+class Rejected(Struct, frozen=True, kw_only=True):
+    """One deployment that may not answer, and why."""
+
+    deployment: str
+    reason: str
+
+
+class Reasons(Struct, frozen=True, kw_only=True):
+    """The ``metabolic`` object of a 503."""
+
+    rejected: tuple[Rejected, ...]
+
+
+class Credentials(BackendError):
+    """An upstream does not accept the gateway's key."""
+
+    code = "upstream_credentials"
+
+
+def summary(record: Record) -> Summary:
+    """Return what the client is told of a request that was answered."""
+    receipt, answer = record.receipt, record.receipt.answer
+    energy = receipt.energy
+    return Summary(
+        decision=receipt.id,
+        deployment=answer.deployment if answer else None,
+        escalations=answer.escalations if answer else 0,
+        confidence=answer.confidence if answer else None,
+        energy_j=energy.energy_j if energy else None,
+        energy_origin=energy.origin if energy else None,
+        cost_usd=_cost_usd(receipt),
+        carbon_g=receipt.carbon.carbon_g if receipt.carbon else None,
+        degraded=answer.degraded if answer else False,
+    )
+
+
+def summary_headers(record: Record) -> Headers:
+    """Return the ``metabolic-…`` headers of a request; what is not known is left out."""
+    receipt = record.receipt
+    answer, energy, carbon = receipt.answer, receipt.energy, receipt.carbon
+    identity = receipt.id.encode("ascii")
+    headers = [(b"x-request-id", identity), (b"metabolic-decision", identity)]
+    if answer is not None:
+        headers.append((b"metabolic-deployment", answer.deployment.encode("ascii")))
+        headers.append((b"metabolic-escalations", b"%d" % answer.escalations))
+        headers.append((b"metabolic-degraded", b"true" if answer.degraded else b"false"))
+        if answer.confidence is not None:
+            headers.append((b"metabolic-confidence", b"%.4g" % answer.confidence))
+    if energy is not None:
+        headers.append((b"metabolic-energy-j", b"%.6g" % energy.energy_j))
+        headers.append((b"metabolic-energy-origin", energy.origin.encode("ascii")))
+    cost = _cost_usd(receipt)
+    if cost is not None:
+        headers.append((b"metabolic-cost-usd", b"%.6g" % cost))
+    if carbon is not None:
+        headers.append((b"metabolic-carbon-g", b"%.6g" % carbon.carbon_g))
+    return headers
+
+
+def json_response(status: int, value: object) -> Response:
+    """Return a value as JSON."""
+    return Response(status=status, body=_encode(value))
+
+
+def error_response(error: MetabolicError, redact: Redactor) -> Response:
+    """Return an error as OpenAI's clients expect it: status, envelope, ``Retry-After``."""
+    status, body = render.error(_ours(error))
+    body = redact(body.decode("utf-8", "replace")).encode()
+    if isinstance(error, NoCandidate) and error.decision is not None:
+        body = render.body_with_metabolic(body, _encode(_reasons(error.decision)))
+    wait_s: float | None = getattr(error, "retry_after_s", None)
+    wait = () if wait_s is None else ((b"retry-after", b"%d" % max(1, round(wait_s))),)
+    return Response(status=status, body=body, headers=wait, close=status in {408, 413})
+
+
+def error_event(error: MetabolicError, redact: Redactor) -> bytes:
+    """Return an error inside a stream that has begun."""
+    return redact(render.error_event(_ours(error)).decode("utf-8", "replace")).encode()
+
+
+def _ours(error: MetabolicError) -> MetabolicError:
+    """Return the error the client may see."""
+    if isinstance(error, Refused) and error.status in _CREDENTIALS:
+        return Credentials("The deployment refused the gateway's own credentials.")
+    return error
+
+
+def _reasons(decision: Decision) -> Reasons:
+    """Return why each deployment was rejected."""
+    return Reasons(
+        rejected=tuple(
+            Rejected(deployment=item.deployment, reason=item.rejected)
+            for item in decision.candidates
+            if item.rejected
+        )
+    )
+
+
+def _cost_usd(receipt: Receipt) -> float | None:
+    """Return dollars of tokens and known electricity; ``None`` when neither is known."""
+    cost = receipt.cost
+    return cost.total_usd if cost.tokens_usd or cost.electricity_usd is not None else None

@@ -1,0 +1,134 @@
+"""Runs the gateway: uvicorn, its signals, its log."""
+
+__all__ = ["Server", "configure_logging", "serve"]
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+import sys
+from collections.abc import Callable, Generator
+
+import uvicorn
+
+from metabolic.config import Config
+from metabolic.core.errors import MetabolicError
+from metabolic.gateway.app import App
+from metabolic.gateway.redact import RedactingFormatter, Redactor, secrets_of
+from metabolic.gateway.seam import Serving
+
+_log = logging.getLogger("metabolic.gateway")
+
+_IDLE_S = 75
+"""How long an idle client connection is kept. Longer than common load balancers' 60 s, so that
+they close first. Source: AWS, "Application Load Balancers", idle timeout."""
+
+_BACKLOG = 2048
+
+
+class Server(uvicorn.Server):
+    """One gateway on one socket: SIGTERM and SIGINT drain, a second one stops, SIGHUP reloads."""
+
+    def __init__(self, app: App, *, load: Callable[[], Config] | None = None) -> None:
+        """``load`` reads the configuration again on SIGHUP; without it the signal is ignored."""
+        table = app.runtime.config.server
+        super().__init__(
+            uvicorn.Config(
+                app,
+                host=table.host,
+                port=table.port,
+                http="httptools",
+                ws="none",
+                lifespan="on",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                proxy_headers=False,
+                backlog=_BACKLOG,
+                timeout_keep_alive=_IDLE_S,
+                timeout_graceful_shutdown=max(1, round(table.drain_s)),
+            )
+        )
+        self.app = app
+        self._load = load
+        self._reload: asyncio.Task[None] | None = None
+
+    @property
+    def port(self) -> int:
+        """Return the port it listens on; useful when the configuration says 0."""
+        return int(self.servers[0].sockets[0].getsockname()[1])
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, and say where it listens."""
+        await super().startup(sockets)
+        if self.started:
+            _log.info("listening", extra={"host": self.config.host, "port": self.port})
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None]:
+        """Handle signals inside the loop while it runs."""
+        loop = asyncio.get_running_loop()
+        handlers = {
+            signal.SIGTERM: self._stop,
+            signal.SIGINT: self._stop,
+            signal.SIGHUP: self._hang_up,
+        }
+        with contextlib.suppress(ValueError, RuntimeError):  # not in the main thread: tests
+            for number, handler in handlers.items():
+                loop.add_signal_handler(number, handler)
+        try:
+            yield
+        finally:
+            with contextlib.suppress(ValueError, RuntimeError):
+                for number in handlers:
+                    loop.remove_signal_handler(number)
+
+    def _stop(self) -> None:
+        """Drain; when asked again, stop at once."""
+        self.force_exit = self.should_exit
+        self.should_exit = True
+        self.app.admin.draining = True
+
+    def _hang_up(self) -> None:
+        """Begin to reload, unless a reload is under way."""
+        if self._reload is None or self._reload.done():
+            self._reload = asyncio.get_running_loop().create_task(self.reload())
+
+    async def reload(self) -> None:
+        """Take over the configuration if it is valid; otherwise say why not and keep the old."""
+        if self._load is None:
+            _log.warning("no configuration file to reload")
+            return
+        try:
+            config = await asyncio.to_thread(self._load)
+            await self.app.runtime.reload(config)
+        except MetabolicError as error:
+            _log.error("configuration refused", extra={"reason": str(error)})
+            return
+        self.app.configure()
+        _log.info("configuration reloaded", extra={"source": config.source})
+
+
+def serve(runtime: Serving, *, load: Callable[[], Config] | None = None) -> int:
+    """Serve until told to stop; return the process's exit status.
+
+    ``load`` reads the configuration again, for SIGHUP.
+    """
+    configure_logging(runtime.config)
+    server = Server(App(runtime), load=load)
+    try:
+        server.run()
+    except SystemExit as stop:  # uvicorn's way to say that start-up failed
+        return int(stop.code or 0)
+    return 0
+
+
+def configure_logging(config: Config) -> None:
+    """Log to standard error, one line a record, without secrets."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(RedactingFormatter(Redactor(secrets_of(config))))
+    logging.basicConfig(level=config.server.log_level.upper(), handlers=[handler], force=True)
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
