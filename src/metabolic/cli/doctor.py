@@ -24,9 +24,11 @@ from metabolic.cli import show
 from metabolic.config import Config, load
 from metabolic.core.errors import MetabolicError
 from metabolic.core.hardware import DeviceState, HardwareState, Reading
+from metabolic.wiring import fleet as wiring_fleet
 
 _PACKAGES = ("uvloop", "httptools", "uvicorn", "aiohttp", "msgspec", "xllamacpp", "huggingface_hub")
 _GIB = 1024**3
+_MB = 1_000_000
 _LOW_MEMORY_BYTES = 1.5 * _GIB
 """Below it the second tier of the default fleet (0.5 GB of weights, its cache) is at risk."""
 _LOW_DISK_BYTES = 3 * _GIB
@@ -112,7 +114,7 @@ def _machine(config: Config) -> Iterator[Finding]:
         value=f"{memory.available / _GIB:.1f} of {memory.total / _GIB:.1f} GiB",
         status="ok" if memory.available >= _LOW_MEMORY_BYTES else "warn",
     )
-    directory = _existing(Path(config.models.dir or Path.home()).expanduser())
+    directory = _existing(wiring_fleet.store_of(config).root)
     free = shutil.disk_usage(directory).free
     yield Finding(
         area=area,
@@ -135,6 +137,11 @@ def _models(config: Config) -> Iterator[Finding]:
     if importlib.util.find_spec("xllamacpp") is None and config.models.fleet != "none":
         text = "no engine: install metabolic[local], or name remote deployments only"
         yield Finding(area=area, name="engine", value=text, status="warn")
+    for status in wiring_fleet.store_of(config).status():
+        value = f"{status.state}, {status.here_bytes / _MB:.0f} MB, {status.path}"
+        ready = status.state == "ready"
+        name = status.entry.id
+        yield Finding(area=area, name=name, value=value, status="ok" if ready else "note")
     for deployment in config.deployments:
         where = deployment.base_url or f"local: {deployment.model}"
         yield Finding(area=area, name=deployment.name, value=where)

@@ -47,7 +47,7 @@ def _problems(config: Config) -> Iterable[tuple[str, str]]:
     for virtual in config.virtuals:
         if virtual.name in deployments:
             yield f"[[virtual]] {virtual.name}", "is also the name of a deployment"
-    if config.models.fleet == "none":
+    if deployments or config.models.fleet == "none":
         yield from _references(config, deployments)
     if config.routing.first_token_timeout_s > config.routing.stage_timeout_s:
         yield "[routing] first_token_timeout_s", "is longer than stage_timeout_s"
@@ -73,7 +73,7 @@ def _deployment(deployment: DeploymentTable) -> Iterable[tuple[str, str]]:
 
 
 def _references(config: Config, deployments: set[str]) -> Iterable[tuple[str, str]]:
-    """Yield names of deployments that do not exist (knowable when no built-in fleet is added)."""
+    """Yield names of deployments that do not exist (the default fleet does not run)."""
     if not deployments:
         yield "[models] fleet", '"none" needs at least one [[deployment]]'
     reference = config.routing.reference

@@ -110,12 +110,12 @@ class AdapterTable(Struct, frozen=True, kw_only=True):
 
 
 class ModelsTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """``[models]``: where model files are kept and which fleet runs without further words.
+    """``[models]``: where model files are kept; which run where no ``[[deployment]]`` is.
 
     ``fleet``: ``auto`` takes the general models where the hub is reachable and the registry's
     otherwise; ``general`` and ``registry`` insist; ``none`` runs only what ``[[deployment]]``
-    names. ``mirrors = false`` forbids the registry source. ``dir``: ``None`` is the user's data
-    directory.
+    names. ``mirrors = false`` forbids the registry source. ``dir``: ``None`` is
+    ``METABOLIC_MODELS`` or the user's cache directory.
     """
 
     dir: str | None = None

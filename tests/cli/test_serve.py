@@ -1,0 +1,86 @@
+"""Serving says where it listens and how to ask it, and stops cleanly."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from metabolic.cli.serve import address, banner, serve
+from metabolic.config import Config, parse
+from metabolic.core.errors import ConfigError
+
+KEYED = f'[[key]]\nname = "me"\nsha256 = "{"0" * 64}"\n'
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:8080/v1"),
+        ("0.0.0.0", "http://127.0.0.1:8080/v1"),
+        ("::", "http://[::1]:8080/v1"),
+        ("::1", "http://[::1]:8080/v1"),
+    ],
+)
+def test_the_address_is_one_that_a_client_can_use(host: str, url: str) -> None:
+    assert address(parse(f'{KEYED}[server]\nhost = "{host}"', source="m")) == url
+
+
+def test_the_banner_names_models_source_and_a_command_to_try() -> None:
+    text = banner(Config(), names=("a", "b"), source="the hub was reached")
+    assert "models: the hub was reached" in text
+    assert "deployments: a, b" in text
+    assert "curl http://127.0.0.1:8080/v1/chat/completions" in text
+    assert "Authorization" not in text
+    assert "Authorization: Bearer $KEY" in banner(parse(KEYED, source="m"), names=(), source="")
+
+
+CONFIG = """
+[server]
+port = 0
+[models]
+fleet = "none"
+[ledger]
+kind = "memory"
+[[deployment]]
+name = "far"
+base_url = "http://127.0.0.1:9/v1"
+"""
+
+
+def test_it_listens_answers_and_stops_when_told(tmp_path: Path) -> None:
+    path = tmp_path / "m.toml"
+    path.write_text(CONFIG)
+    command = [sys.executable, "-m", "metabolic", "serve", "--config", str(path), "--json"]
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONUNBUFFERED": "1"},
+    ) as process:
+        assert process.stderr is not None
+        assert process.stdout is not None
+        try:
+            line = next(line for line in process.stderr if "listening" in line)
+            port = int(line.split("port=")[1].split()[0])
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5) as answer:
+                assert json.load(answer)["status"] == "ok"
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(timeout=10) == 0
+            about = json.loads(process.stdout.read())
+        finally:
+            process.kill()
+    assert about["deployments"] == ["far"]
+    assert about["config"] == str(path)
+
+
+def test_a_wrong_configuration_never_starts(tmp_path: Path) -> None:
+    path = tmp_path / "m.toml"
+    path.write_text("[sever]")
+    with pytest.raises(ConfigError, match="unknown table"):
+        serve(config=path)
