@@ -34,7 +34,11 @@ class Fleet:
     """A supervisor of fakes on a machine with so much memory."""
 
     def __init__(
-        self, *files: int, free: int | None = 100 * GB, options: Options | None = None
+        self,
+        *files: int,
+        free: int | None = 100 * GB,
+        options: Options | None = None,
+        paths: bool = True,
     ) -> None:
         self.free = free
         self.specs: list[LaunchSpec] = []
@@ -43,7 +47,11 @@ class Fleet:
         self.fail = 0
         self.hold = False
         launches = tuple(
-            Launch(deployment=deployment(f"m{file / GB:g}", file), model_path="f", make=self.make)
+            Launch(
+                deployment=deployment(f"m{file / GB:g}", file),
+                model_path="f" if paths else None,
+                make=self.make,
+            )
             for file in files
         )
         self.supervisor = Supervisor(
@@ -114,12 +122,28 @@ async def test_memory_of_a_starting_server_is_not_given_twice() -> None:
     fleet = Fleet(GB, 2 * GB, free=2 * GB + GB // 2 + RESERVE)
     fleet.hold = True
     starting = asyncio.create_task(fleet.supervisor.engines["m1"].start())
-    while not fleet.fakes or fleet.fakes["m1"].state != "starting":
+    while ("m1", "starting") not in fleet.heard:  # noqa: ASYNC110 - nothing tells when
         await asyncio.sleep(0)
     with pytest.raises(EngineError, match="m2 does not fit"):
         await fleet.supervisor.engines["m2"].start()
     fleet.fakes["m1"].gate.set()
     await starting
+    await fleet.supervisor.stop_all()
+
+
+async def test_a_model_is_absent_until_its_file_arrives() -> None:
+    fleet = Fleet(GB, 2 * GB, paths=False)
+    engine = fleet.supervisor.engines["m1"]
+    assert engine.state == "absent"
+    with pytest.raises(EngineError, match="the model file of m1 is not there yet"):
+        await engine.start()
+    await engine.sleep()
+    assert engine.state == "absent"
+    fleet.supervisor.arrived("m1", "file.gguf")
+    assert fleet.heard == [("m1", "stopped")]
+    await engine.start()
+    assert fleet.specs[0].model_path == "file.gguf"
+    assert fleet.supervisor.engines["m2"].state == "absent"
     await fleet.supervisor.stop_all()
 
 

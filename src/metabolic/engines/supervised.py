@@ -58,10 +58,11 @@ class Supervised:
     """An engine, made and sized anew for each start, that comes back when it dies.
 
     ``launch`` returns what to start it with, now, or raises ``EngineError`` when there is no room.
+    Without ``present`` its model file is yet to come: it is ``absent`` until ``arrive`` is called.
     ``restarts`` counts the times it came back, ``load_s`` is how long the last start took.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - six things that only the supervisor knows
         self,
         deployment: str,
         *,
@@ -70,6 +71,7 @@ class Supervised:
         clock: Clock,
         backoff: Backoff,
         on_change: OnChange,
+        present: bool = True,
     ) -> None:
         self.deployment = deployment
         self.restarts = 0
@@ -81,6 +83,7 @@ class Supervised:
         self._clock = clock
         self._backoff = backoff
         self._on_change = on_change
+        self._present = present
         self._engine: Engine | None = None
         self._failures = 0
         self._not_before_s = 0.0
@@ -91,12 +94,20 @@ class Supervised:
     @property
     def state(self) -> State:
         """Return where it stands; ``failed`` also while it waits to be started again."""
-        return self._engine.state if self._engine is not None else "stopped"
+        if self._engine is not None:
+            return self._engine.state
+        return "stopped" if self._present else "absent"
 
     @property
     def endpoint(self) -> Endpoint | None:
         """Return where it listens; ``None`` unless warm."""
         return self._engine.endpoint if self._engine is not None else None
+
+    def arrive(self) -> None:
+        """Note that its model file is there."""
+        if not self._present:
+            self._present = True
+            self._tell()
 
     async def start(self) -> Endpoint:
         """Start or wake it; while it is coming back, wait for that.
@@ -106,6 +117,9 @@ class Supervised:
         """
         if self.endpoint is not None:
             return self.endpoint
+        if self.state == "absent":
+            message = f"the model file of {self.deployment} is not there yet"
+            raise EngineError(message)
         if not self._shared.running:
             wait_s = self._not_before_s - self._clock.monotonic_s()
             if self._failures and wait_s > 0:

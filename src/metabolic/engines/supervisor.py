@@ -14,6 +14,7 @@ from pathlib import Path
 from types import MappingProxyType
 from urllib.parse import urlsplit
 
+import msgspec
 import psutil
 from msgspec import Struct
 
@@ -46,11 +47,13 @@ class Options(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Launch(Struct, frozen=True, kw_only=True):
     """One local deployment: its model file and who makes its engine.
 
-    ``slots`` and ``context_tokens`` override the supervisor's; ``context_tokens`` is per slot.
+    ``model_path`` ``None``: the file is yet to come; until ``Supervisor.arrived`` the engine is
+    ``absent``. ``slots`` and ``context_tokens`` override the supervisor's; ``context_tokens`` is
+    per slot.
     """
 
     deployment: Deployment
-    model_path: str
+    model_path: str | None
     make: Callable[[LaunchSpec], Engine]
     embeddings: bool = False
     slots: int | None = None
@@ -112,6 +115,7 @@ class Supervisor:
                 clock=clock,
                 backoff=options.backoff,
                 on_change=on_change or _ignore,
+                present=launch.model_path is not None,
             )
             for name, launch in self._launches.items()
         }
@@ -120,6 +124,12 @@ class Supervisor:
     def engines(self) -> Mapping[str, Engine]:
         """Return the engines by deployment, each of which comes back when it dies."""
         return MappingProxyType(self._engines)
+
+    def arrived(self, deployment: str, model_path: str) -> None:
+        """Note that the model file of ``deployment`` is there; it may start from now on."""
+        launch = self._launches[deployment]
+        self._launches[deployment] = msgspec.structs.replace(launch, model_path=model_path)
+        self._engines[deployment].arrive()
 
     def least_bytes(self, deployment: str) -> int | None:
         """Return the least memory ``deployment`` can start in; ``None`` is unknown."""
@@ -174,7 +184,7 @@ class Supervisor:
         model, wish = launch.deployment.model, self._wish(launch)
         spec = LaunchSpec(
             deployment=name,
-            model_path=launch.model_path,
+            model_path=launch.model_path or "",
             threads=options.threads or threads_for(hot=len(self._launches), cores=_cores()),
             embeddings=launch.embeddings,
             start_timeout_s=options.start_timeout_s,
@@ -207,7 +217,7 @@ class Supervisor:
         due = sum(
             self.least_bytes(other) or 0
             for other in others
-            if self._engines[other].state == "stopped"
+            if self._engines[other].state in {"stopped", "absent"}
         )
         return max(room - due, min(room, self.least_bytes(name) or 0))
 
