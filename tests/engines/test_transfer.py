@@ -30,6 +30,32 @@ def test_a_free_turn_goes_to_the_smallest_that_waits() -> None:
     assert order == [10, 20, 30]
 
 
+def test_an_announced_download_goes_before_larger_ones_that_already_wait() -> None:
+    turns = Turns(1)
+    order: list[int] = []
+
+    def take(priority: int) -> None:
+        with turns.turn(priority):
+            order.append(priority)
+
+    turns.announce(10)
+    large = threading.Thread(target=take, args=(30,))
+    large.start()
+    while not turns._waiting:
+        threading.Event().wait(0.001)
+    take(10)
+    large.join()
+    assert order == [10, 30]
+
+
+def test_a_withdrawn_download_holds_nobody_up() -> None:
+    turns = Turns(1)
+    turns.announce(10)
+    turns.withdraw(10)
+    with turns.turn(30):
+        pass
+
+
 def test_as_many_turns_are_held_at_once_as_allowed() -> None:
     turns = Turns(2)
     both = threading.Barrier(2, timeout=10)

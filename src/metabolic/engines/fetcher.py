@@ -60,6 +60,14 @@ class Fetcher:
             message = "the model store was stopped"
             raise StoreError(message)
 
+    def announce(self, entry: Entry) -> None:
+        """Keep larger models from downloading before ``entry`` has begun."""
+        self._turns.announce(entry.size_bytes)
+
+    def withdraw(self, entry: Entry) -> None:
+        """Let larger models go first: ``entry`` is here, has failed, or waits for another."""
+        self._turns.withdraw(entry.size_bytes)
+
     def hub_problem(self) -> str | None:
         """Return why the hub cannot be used, ``None`` when it can."""
         return self._probe.problem() if self._probe else "no model of this catalogue is there"

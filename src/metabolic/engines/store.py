@@ -136,13 +136,13 @@ class ModelStore:
             StoreError: no source has it, the disk is too full, or the fetch was stopped.
         """
         entry = self._entry(model_id)
-        if path := self._shelf.checked(entry):
-            return path
-        with self._shelf.locked(entry, wait=self._wait_for(entry)):
-            # Another process may have brought it meanwhile, or the user may have copied it here.
-            if path := self._shelf.checked(entry) or self._shelf.check(entry, self._fetcher.go_on):
+        try:
+            if path := self._shelf.checked(entry):
                 return path
-            return self._fetcher.fetch(entry)
+            with self._shelf.locked(entry, wait=self._wait_for(entry)):
+                return self._adopt(entry) or self._fetcher.fetch(entry)
+        finally:
+            self._fetcher.withdraw(entry)
 
     def ensure(
         self, ids: Iterable[str], *, on_ready: Callable[[str, Path], None] | None = None
@@ -181,6 +181,8 @@ class ModelStore:
             return
         missing = [entry for entry in entries if not self._shelf.checked(entry)]
         self._fetcher.check_disk(sum(self._fetcher.needed_bytes(entry) for entry in missing))
+        for entry in missing:
+            self._fetcher.announce(entry)
         with ThreadPoolExecutor(len(entries), thread_name_prefix="model-fetch") as pool:
             fetches = {pool.submit(self.fetch, entry.id): entry.id for entry in entries}
             try:
@@ -259,12 +261,17 @@ class ModelStore:
             here_bytes=self._shelf.here_bytes(entry),
         )
 
+    def _adopt(self, entry: Entry) -> Path | None:
+        """Return the file if another process brought it meanwhile, or the user copied it here."""
+        return self._shelf.checked(entry) or self._shelf.check(entry, self._fetcher.go_on)
+
     def _wait_for(self, entry: Entry) -> Callable[[], None]:
         """Return what to do while another process holds a model: say so once, and watch out."""
         said: list[str] = []
 
         def wait() -> None:
             self._fetcher.go_on()
+            self._fetcher.withdraw(entry)
             if not said:
                 said.append(entry.id)
                 self._progress.note(f"{entry.id}: waiting for another process that fetches it")

@@ -24,15 +24,28 @@ BLOCK_BYTES = 1 << 20
 class Turns:
     """Lets ``count`` downloads run at a time, those of the smallest file first.
 
-    Without it three models would share one line, and the first tier would come up last.
+    Without it three models would share one line, and the first tier would come up last. A file
+    that is announced keeps larger ones from taking a turn before it has taken its first.
     """
 
     def __init__(self, count: int) -> None:
         """Allow ``count`` turns at once."""
         self._free = count
         self._waiting: list[tuple[int, int]] = []
+        self._announced: set[int] = set()
         self._order = itertools.count()
         self._changed = threading.Condition()
+
+    def announce(self, priority: int) -> None:
+        """Say that downloads of ``priority`` are about to ask for turns."""
+        with self._changed:
+            self._announced.add(priority)
+
+    def withdraw(self, priority: int) -> None:
+        """Say that they will not ask soon after all; does nothing when they have asked."""
+        with self._changed:
+            self._announced.discard(priority)
+            self._changed.notify_all()
 
     @contextmanager
     def turn(self, priority: int) -> Generator[None]:
@@ -40,7 +53,9 @@ class Turns:
         with self._changed:
             ticket = (priority, next(self._order))
             heapq.heappush(self._waiting, ticket)
-            self._changed.wait_for(lambda: self._free > 0 and self._waiting[0] == ticket)
+            self._announced.discard(priority)
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: self._is_next(ticket))
             heapq.heappop(self._waiting)
             self._free -= 1
             self._changed.notify_all()
@@ -50,6 +65,10 @@ class Turns:
             with self._changed:
                 self._free += 1
                 self._changed.notify_all()
+
+    def _is_next(self, ticket: tuple[int, int]) -> bool:
+        expected = min(self._announced, default=ticket[0])
+        return self._free > 0 and self._waiting[0] == ticket and expected >= ticket[0]
 
 
 class Job(Struct, frozen=True, kw_only=True):
