@@ -16,6 +16,7 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from metabolic.account.settlement import settled
+from metabolic.core.errors import LedgerError
 from metabolic.core.receipt import Record, Settlement
 from metabolic.ledger.codec import BlobEntry, RecordEntry, SettlementEntry
 from metabolic.ledger.lines import LineFiles, LineStore
@@ -116,6 +117,9 @@ class JsonlLedger:
         Raises:
             LedgerError: a file cannot be read.
         """
+        if self._writer is None and not (self.path.exists() or self._files.rotated()):
+            message = f"{self.path}: there is no ledger"
+            raise LedgerError(message)
         self.flush()
         return self._files.records(
             float("-inf") if since_s is None else since_s,

@@ -18,6 +18,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 from metabolic.account.settlement import settled
+from metabolic.core.errors import LedgerError
 from metabolic.core.receipt import Record, Settlement
 from metabolic.ledger.codec import BlobEntry, Entry, RecordEntry, SettlementEntry, without_text
 from metabolic.ledger.place import ledger_path
@@ -37,7 +38,7 @@ _Seconds = Annotated[float, Meta(gt=0)]
 class Options(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where and how long records are kept.
 
-    ``path``: ``None`` is ``ledger.sqlite3`` in the user's state directory. ``retention_days``:
+    ``path``: ``None`` is ``ledger.sqlite`` in the user's state directory. ``retention_days``:
     ``None`` keeps for ever. ``queue`` is how many entries may wait before further ones are
     dropped and counted; ``batch`` how many are written at once; ``flush_s`` how long one waits
     for company, and so what a killed process may lose. ``busy_s`` is how long to wait for
@@ -67,7 +68,7 @@ class SqliteLedger:
 
     def __init__(self, options: Options, *, now_s: Callable[[], float] = time.time) -> None:
         """Start writing, unless ``read_only``; the file is opened in the writer's thread."""
-        path = ledger_path(options.path, "ledger.sqlite3")
+        path = ledger_path(options.path, "ledger.sqlite")
         self.path = path
         self._now_s = now_s
         self._tally = Tally()
@@ -130,6 +131,9 @@ class SqliteLedger:
         Raises:
             LedgerError: the file cannot be read.
         """
+        if self._writer is None and not self.path.exists():
+            message = f"{self.path}: there is no ledger"
+            raise LedgerError(message)
         self.flush()
         return self._reader.records(
             float("-inf") if since_s is None else since_s,
