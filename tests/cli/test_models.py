@@ -91,7 +91,7 @@ def test_pull_reads_the_models_table_of_the_configuration(
 ) -> None:
     config = tmp_path / "metabolic.toml"
     config.write_text(
-        f'[models]\nfleet = "none"\ndir = "{whole.parent}"\n'
+        f'[models]\ndir = "{whole.parent}"\n'
         f'[[deployment]]\nname = "mine"\nkind = "local"\nmodel = "{TINY}"\n'
     )
     code, out, _ = run("pull", "--json", "--config", str(config))

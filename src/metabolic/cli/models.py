@@ -101,8 +101,8 @@ def pull(
     """
     config = _config(where)
     store = _store(config, where)
-    choice = None if ids else _choice(store, fleet or config.models.fleet)
-    wanted = ids or (*(choice.ids if choice else ()), *_configured(config))
+    choice = None if ids else _choice(store, config, fleet)
+    wanted = ids or (choice.ids if choice else _configured(config))
     if choice:
         sys.stderr.write(f"{choice.why}\n")
     began_s = time.monotonic()
@@ -184,9 +184,17 @@ def _store(config: Config, where: Where | None) -> ModelStore:
 
 
 def _choice(
-    store: ModelStore, fleet: Literal["auto", "general", "registry", "none"]
+    store: ModelStore, config: Config, fleet: Literal["auto", "general", "registry"] | None
 ) -> Choice | None:
-    return None if fleet == "none" else store.choose(fleet)
+    """Return the fleet that was asked for, or the one the gateway would run by default.
+
+    ``None`` where the configuration names deployments of its own, or no fleet.
+    """
+    if fleet is not None:
+        return store.choose(fleet)
+    if config.deployments or config.models.fleet == "none":
+        return None
+    return store.choose(config.models.fleet)
 
 
 def _configured(config: Config) -> tuple[str, ...]:

@@ -1,6 +1,6 @@
 """Fetch one model file from the first of its sources that has it."""
 
-__all__ = ["Fetcher"]
+__all__ = ["Fetcher", "disk_free_bytes"]
 
 import shutil
 import threading
