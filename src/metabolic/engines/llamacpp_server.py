@@ -26,7 +26,12 @@ def main(arguments: list[str] | None = None) -> None:
     key = lifeline.first_line()
     out = lifeline.claim_stdout()
     watching = lifeline.watch()
-    server = _serve(asked, key)
+    try:
+        server = _serve(asked, key)
+    except ImportError as exc:
+        sys.exit(f"{exc}: install metabolic[local]")
+    except RuntimeError as exc:  # the cause is in llama.cpp's own lines above
+        sys.exit(f"llama.cpp: {exc}")
     lifeline.announce(out, url=server.listening_address)
     watching.join()
 
