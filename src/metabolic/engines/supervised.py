@@ -5,7 +5,7 @@ it is left alone for a while, ``failed``, with the reason; asking for it then is
 reason at once. It counts as sound again once it has run for ``stable_s``.
 """
 
-__all__ = ["Backoff", "OnChange", "Supervised"]
+__all__ = ["Backoff", "OnChange", "Supervised", "Watched"]
 
 import asyncio
 import contextlib
