@@ -8,7 +8,9 @@ would be lost is in the figure, since only the tokens a deployment really has ca
 
 Quality is P(correct): a prior by model size and complexity, moved by evidence of the lane. The
 prior is a logistic curve in log10 of active parameters, one for each complexity. It is ours,
-coarse on purpose, and outweighed by ``PRIOR_ROWS`` labelled outcomes.
+coarse on purpose, and outweighed by ``PRIOR_ROWS`` labelled outcomes. That a kept draft is better
+than any other is believed on evidence only: without labelled rows P(correct | accepted) is
+P(correct), so a gate that nobody has tested gives up quality and is seldom allowed.
 
 What depends on fleet and policy alone is computed once, by ``prepare``.
 """
@@ -192,10 +194,10 @@ def _quality(seen: View, known: Known) -> tuple[float, float, float, int]:
     if belief is None:
         p, rows = seen.learned.get(known.name, (prior, 0))
         p_correct = (rows * p + PRIOR_ROWS * prior) / (rows + PRIOR_ROWS)
-        return p_correct, p_correct, p_correct + (1 - p_correct) / 2, rows
+        return p_correct, p_correct, p_correct, rows
     p, rows = seen.learned.get(known.name, (belief.p_correct, belief.evidence))
     p_correct = (rows * p + PRIOR_ROWS * prior) / (rows + PRIOR_ROWS)
-    p_kept = p_correct + (1 - p_correct) / 2
+    p_kept = p_correct
     if belief.p_correct_accepted is not None:
         total = belief.evidence + PRIOR_ROWS
         p_kept = (belief.evidence * belief.p_correct_accepted + PRIOR_ROWS * p_kept) / total
