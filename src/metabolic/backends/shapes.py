@@ -1,0 +1,169 @@
+"""The parts of OpenAI's answers that Metabolic reads, whole and streamed, as msgspec types.
+
+Everything else in an answer is skipped. The same types read what llama.cpp, vLLM, SGLang, Ollama
+and the hosted APIs write; where they differ, both spellings are fields.
+"""
+
+__all__ = [
+    "Answered",
+    "Chunk",
+    "ChunkChoice",
+    "Lean",
+    "Logprobs",
+    "Said",
+    "Tokens",
+    "ToolDelta",
+    "text_of",
+    "usage_of",
+]
+
+from msgspec import Raw, Struct
+
+from metabolic.core.request import Usage
+
+
+class _InputDetails(Struct, frozen=True, gc=False):
+    cached_tokens: int | None = None
+
+
+class _OutputDetails(Struct, frozen=True, gc=False):
+    reasoning_tokens: int | None = None
+
+
+class Tokens(Struct, frozen=True, gc=False):
+    """``usage``; DeepSeek says ``prompt_cache_hit_tokens`` for cached tokens."""
+
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    prompt_tokens_details: _InputDetails | None = None
+    completion_tokens_details: _OutputDetails | None = None
+    prompt_cache_hit_tokens: int | None = None
+
+
+class _Timings(Struct, frozen=True, gc=False):
+    """llama.cpp's own count: ``prompt_n`` are the tokens it computed, ``cache_n`` those it had."""
+
+    cache_n: int | None = None
+    prompt_n: int | None = None
+    predicted_n: int | None = None
+
+
+class _Token(Struct, frozen=True, gc=False):
+    logprob: float | None = None
+
+
+class Logprobs(Struct, frozen=True, gc=False):
+    """Chat says ``content``, text completions say ``token_logprobs``."""
+
+    content: list[_Token] | None = None
+    token_logprobs: list[float | None] | None = None
+
+    def values(self) -> list[float]:
+        """Return the log-probabilities in nats; tokens without one are left out."""
+        if self.content is not None:
+            return [token.logprob for token in self.content if token.logprob is not None]
+        return [value for value in self.token_logprobs or () if value is not None]
+
+
+class _Function(Struct, frozen=True, gc=False):
+    name: str | None = None
+    arguments: str | None = None
+
+
+class ToolDelta(Struct, frozen=True, gc=False):
+    """A tool call, or a piece of one; ``index`` says which."""
+
+    index: int | None = None
+    function: _Function | None = None
+    custom: _Function | None = None
+
+
+class _Part(Struct, frozen=True, gc=False):
+    text: str | None = None
+
+
+class Said(Struct, frozen=True, gc=False):
+    """A message, or what a chunk adds to it."""
+
+    content: str | list[_Part] | None = None
+    reasoning_content: str | None = None
+    reasoning: str | None = None
+    refusal: str | None = None
+    tool_calls: list[ToolDelta] | None = None
+    function_call: _Function | None = None
+
+
+class ChunkChoice(Struct, frozen=True, gc=False):
+    """A choice: ``message`` in a whole answer, ``delta`` in a chunk, ``text`` in completions."""
+
+    index: int = 0
+    message: Said | None = None
+    delta: Said | None = None
+    text: str | None = None
+    logprobs: Logprobs | None = None
+    finish_reason: str | None = None
+
+
+class Chunk(Struct, frozen=True, gc=False):
+    """One chunk of a stream, in full."""
+
+    choices: list[ChunkChoice] | None = None
+    usage: Tokens | None = None
+    timings: _Timings | None = None
+    error: Raw = Raw(b"")
+
+
+class Answered(Chunk, frozen=True, gc=False):
+    """A whole answer; ``data`` are an embeddings answer's vectors, which are not read."""
+
+    data: list[Raw] | None = None
+
+
+class _LeanChoice(Struct, frozen=True, gc=False):
+    index: int = 0
+    finish_reason: str | None = None
+
+
+class Lean(Struct, frozen=True, gc=False):
+    """One chunk of a stream that is only passed on."""
+
+    choices: list[_LeanChoice] | None = None
+    usage: Tokens | None = None
+    timings: _Timings | None = None
+    error: Raw = Raw(b"")
+
+
+def text_of(content: str | list[_Part] | None) -> str:
+    """Return content as one text, however it is written."""
+    if isinstance(content, list):
+        return "".join(part.text or "" for part in content)
+    return content or ""
+
+
+def usage_of(tokens: Tokens | None, timings: _Timings | None) -> Usage:
+    """Return the usage as reported; llama.cpp's timings fill what ``usage`` leaves open."""
+    tokens = tokens or Tokens()
+    timings = timings or _Timings()
+    details = tokens.prompt_tokens_details
+    cached = _first(
+        details.cached_tokens if details else None,
+        tokens.prompt_cache_hit_tokens,
+        timings.cache_n,
+    )
+    computed = timings.prompt_n
+    total = None if computed is None else computed + (timings.cache_n or 0)
+    output = tokens.completion_tokens_details
+    return Usage(
+        input_tokens=_first(tokens.prompt_tokens, total),
+        cached_tokens=cached,
+        output_tokens=_first(tokens.completion_tokens, timings.predicted_n),
+        reasoning_tokens=_first(output.reasoning_tokens if output else None),
+    )
+
+
+def _first(*counts: int | None) -> int | None:
+    """Return the first count that is one: given, and not negative."""
+    for count in counts:
+        if count is not None and count >= 0:
+            return count
+    return None

@@ -1,0 +1,170 @@
+"""The client's body on its way to an upstream, and the upstream's answer on its way back.
+
+Bodies are taken apart at the top level only: what Metabolic does not set goes out byte for byte as
+it came in, and an answer comes back as it was written unless Metabolic asked for more than the
+client did.
+"""
+
+__all__ = ["NEVER_FORWARDED", "reply_of", "strip_logprobs", "strip_usage", "upstream_body"]
+
+import msgspec
+from msgspec import Raw
+
+from metabolic.backends.shapes import Answered, ChunkChoice, Said, text_of, usage_of
+from metabolic.backends.status import error_in_band
+from metabolic.core.attempt import Call, Reply, ReplyChoice, ToolCall
+from metabolic.core.errors import BadReply
+from metabolic.core.fleet import Variant
+from metabolic.core.request import Request
+
+NEVER_FORWARDED = frozenset(
+    {
+        "api_base",
+        "api_host",
+        "api_key",
+        "api_type",
+        "api_version",
+        "azure_ad_token",
+        "base_url",
+        "custom_llm_provider",
+        "default_headers",
+        "endpoint",
+        "extra_headers",
+        "headers",
+        "organization",
+        "proxy",
+    }
+)
+"""Fields by which a body could choose an address or a key at a proxy further up.
+
+Source: CVE-2024-6587 (``api_base`` in a body sent the server's key elsewhere).
+"""
+
+Fields = dict[str, Raw]
+
+_TRUE, _NULL = Raw(b"true"), Raw(b"null")
+_WITH_USAGE = Raw(b'{"include_usage":true}')
+_ONE = Raw(b"1")
+
+_encode = msgspec.json.encode
+_fields = msgspec.json.Decoder(Fields)
+_choices = msgspec.json.Decoder(list[Fields])
+_answered = msgspec.json.Decoder(Answered)
+
+
+def upstream_body(
+    request: Request, call: Call, *, model: str, streamed: bool, variant: Variant | None = None
+) -> bytes:
+    """Return the body to send: the client's, with only what must differ set.
+
+    Set are ``model``; ``stream`` and ``stream_options.include_usage`` as ``streamed`` says;
+    ``logprobs`` when the call wants them; and what ``variant`` names. ``NEVER_FORWARDED`` is
+    dropped.
+    """
+    fields = _fields.decode(request.body)
+    if not NEVER_FORWARDED.isdisjoint(fields):
+        for name in NEVER_FORWARDED.intersection(fields):
+            del fields[name]
+    fields["model"] = Raw(_encode(model))
+    if streamed:
+        fields["stream"] = _TRUE
+        fields["stream_options"] = _with_usage(fields.get("stream_options"))
+    else:
+        fields.pop("stream", None)
+        fields.pop("stream_options", None)
+    if call.logprobs and not request.sampling.logprobs and request.dialect != "embeddings":
+        # A text completion's 0 would do for OpenAI; llama.cpp takes it for "none".
+        fields["logprobs"] = _TRUE if request.dialect == "chat" else _ONE
+    if variant is not None:
+        _vary(fields, request, variant)
+    return _encode(fields)
+
+
+def reply_of(body: bytes, request: Request, call: Call, *, secret: str | None = None) -> Reply:
+    """Return a whole answer, parsed, and as the client may have it.
+
+    Raises:
+        BadReply: it is not an answer, or has no choices. An ``error`` in it is raised as what it
+            says. ``secret`` is taken out of what is passed on of that.
+    """
+    try:
+        answered = _answered.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as exc:
+        message = "the deployment's answer is not an OpenAI answer"
+        raise BadReply(message) from exc
+    if (error := bytes(answered.error)) and error != b"null":
+        raise error_in_band(error, secret=secret)
+    if request.dialect == "embeddings":
+        if not answered.data:
+            message = "the deployment's answer has no embeddings"
+            raise BadReply(message)
+    elif not answered.choices:
+        message = "the deployment's answer has no choices"
+        raise BadReply(message)
+    hidden = call.logprobs and not request.sampling.logprobs
+    return Reply(
+        choices=tuple(_choice(choice) for choice in answered.choices or ()),
+        usage=usage_of(answered.usage, answered.timings),
+        body=strip_logprobs(body) if hidden else body,
+    )
+
+
+def strip_logprobs(body: bytes) -> bytes:
+    """Return an answer or a chunk with every choice's ``logprobs`` set to null."""
+    fields = _fields.decode(body)
+    choices = _choices.decode(fields.get("choices", Raw(b"[]")))
+    for choice in choices:
+        if "logprobs" in choice:
+            choice["logprobs"] = _NULL
+    fields["choices"] = Raw(_encode(choices))
+    return _encode(fields)
+
+
+def strip_usage(body: bytes) -> bytes:
+    """Return a chunk without ``usage``."""
+    fields = _fields.decode(body)
+    fields.pop("usage", None)
+    return _encode(fields)
+
+
+def _with_usage(options: Raw | None) -> Raw:
+    """Return the client's stream options with ``include_usage`` on."""
+    if options is None or bytes(options) == b"null":
+        return _WITH_USAGE
+    fields = _fields.decode(options)
+    fields["include_usage"] = _TRUE
+    return Raw(_encode(fields))
+
+
+def _vary(fields: Fields, request: Request, variant: Variant) -> None:
+    """Set the reasoning effort; lower the output budget, never raise it."""
+    if variant.reasoning_effort is not None:
+        fields["reasoning_effort"] = Raw(_encode(variant.reasoning_effort))
+    most = variant.max_output_tokens
+    asked = request.sampling.max_output_tokens
+    if most is not None and (asked is None or asked > most):
+        name = "max_completion_tokens" if "max_completion_tokens" in fields else "max_tokens"
+        fields[name] = Raw(_encode(most))
+
+
+def _choice(choice: ChunkChoice) -> ReplyChoice:
+    said = choice.message or Said()
+    return ReplyChoice(
+        text=choice.text if choice.text is not None else text_of(said.content),
+        reasoning=said.reasoning_content or said.reasoning or "",
+        refusal=said.refusal,
+        finish_reason=choice.finish_reason,
+        tool_calls=_tool_calls(said),
+        logprobs=tuple(choice.logprobs.values()) if choice.logprobs else (),
+    )
+
+
+def _tool_calls(said: Said) -> tuple[ToolCall, ...]:
+    calls: list[ToolCall] = []
+    for delta in said.tool_calls or ():
+        function = delta.function or delta.custom
+        if function is not None:
+            calls.append(ToolCall(name=function.name or "", arguments=function.arguments or ""))
+    if (old := said.function_call) is not None:
+        calls.append(ToolCall(name=old.name or "", arguments=old.arguments or ""))
+    return tuple(calls)
