@@ -11,6 +11,7 @@ from metabolic.core.fleet import Deployment, FleetSpec, LaunchSpec, Load, Model,
 from metabolic.core.metabolic import MetabolicState
 from metabolic.decide.provision import Rules
 from metabolic.engines.fake import Fake, Options
+from metabolic.engines.supervised import Backoff, Supervised
 from metabolic.execute.clock import ManualClock
 from metabolic.execute.keeper import Keeper
 
@@ -278,3 +279,35 @@ async def test_nothing_of_the_keeper_runs_on_after_it_is_closed() -> None:
         await world.clock.advance(5)
     await settle()
     assert asyncio.all_tasks() == before
+
+
+async def test_a_crash_is_repaired_by_the_supervisor_and_the_keeper_waits_for_it() -> None:
+    world = World({"small": 100})
+    keeper: list[Keeper] = []
+    supervised = Supervised(
+        "small",
+        make=lambda _: world.engines["small"],
+        launch=lambda: LaunchSpec(deployment="small", model_path=""),
+        clock=world.clock,
+        backoff=Backoff(first_s=0.5),
+        on_change=lambda *change: keeper[0].poke(*change) if keeper else None,
+    )
+    async with Keeper(
+        {"small": supervised},
+        world.deployments,
+        clock=world.clock,
+        situation=world.situation,
+        rules=RULES,
+    ) as kept:
+        keeper.append(kept)
+        await kept.ensure("small")
+        world.engines["small"].crash()
+        await settle()
+        assert kept.states() == (("small", "starting"),)
+        waiting = asyncio.create_task(kept.ensure("small"))
+        await settle()
+        assert not waiting.done()
+        await world.clock.advance(0.5)
+        assert (await waiting).deployment == "small"
+        assert supervised.restarts == 1
+        await supervised.stop()
