@@ -70,7 +70,7 @@ class KeyTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class ProfileTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``[profile]``: what the machine may spend; ``preference`` 0 is quality, 1 is thrift.
 
-    ``auto`` takes ``edge``, or ``mcu`` while the battery is low.
+    ``auto`` takes what suits the machine, and ``mcu`` while its battery is low.
     """
 
     name: Literal["auto", "datacenter", "edge", "mcu"] = "auto"
