@@ -21,6 +21,9 @@ from metabolic.sense.merge import with_battery
 
 _SOURCE = "power_supply"
 _W_PER_UA_UV = 1e-12
+_SIGNS = {"Discharging": 1.0, "Charging": -1.0, "Not charging": 0.0, "Full": 0.0}
+"""What a status says about the battery's power; any other says nothing."""
+
 _FULL_PERCENT = 100
 _MOST_RATIO = 1.2
 """A worn battery may read a little above full; more than this is no reading."""
@@ -135,9 +138,9 @@ def _discharge(batteries: list[Folder], states: list[str]) -> Reading | None:
     """Return the watts all give while they empty; negative while they fill."""
     total = 0.0
     for supply, status in zip(batteries, states, strict=True):
-        sign = {"Discharging": 1.0, "Charging": -1.0}.get(status, 0.0)
+        sign = _SIGNS.get(status)
         watts = _watts(supply) if sign else 0.0
-        if watts is None:
+        if sign is None or watts is None:
             return None
         total += sign * watts
     return Reading(value=total, origin="measured", source=_SOURCE)

@@ -17,7 +17,10 @@ class Options(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class FakeMeter:
-    """A counter that tests move with ``spend``, lose with ``lost`` and reset with ``reset``."""
+    """A counter that tests move with ``spend``, lose with ``lost`` and reset with ``reset``.
+
+    Every process has its CPU seconds, but those in ``gone``.
+    """
 
     def __init__(self, options: Options) -> None:
         """Start at zero."""
@@ -28,6 +31,7 @@ class FakeMeter:
         self._cpu_s: dict[int, float] = {}
         self.at_s = 0.0
         self.lost = False
+        self.gone: set[int] = set()
         self.reads = 0
         self.closed = False
 
@@ -60,7 +64,7 @@ class FakeMeter:
             busy_cpu_s=self._busy_s,
             idle_j=self._idle_j,
             epoch=self._epoch,
-            cpu_s=tuple((pid, self._cpu_s[pid]) for pid in pids if pid in self._cpu_s),
+            cpu_s=tuple((p, self._cpu_s.get(p, 0.0)) for p in pids if p not in self.gone),
         )
 
     def close(self) -> None:

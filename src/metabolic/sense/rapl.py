@@ -19,7 +19,7 @@ from metabolic.sense.merge import with_device
 
 _SOURCE = "rapl:package"
 _ANY_LIMIT_W = 1_000.0
-"""Stands in for a package's power limit; no package draws more."""
+"""Stands in for a package's power limit; no package draws more, and 4,090 W means "none"."""
 
 _POWER_OVER_S = 0.5
 """Power is the mean over at least this long: the counter itself is updated about every 1 ms."""
@@ -43,7 +43,8 @@ class _Package:
         span = folder.number("max_energy_range_uj")
         limit = folder.number("constraint_0_power_limit_uw")
         self._range_j = j_from_microjoules(span) if span and span > 0 else None
-        self.limit_w = w_from_microwatts(limit) if limit and limit > 0 else None
+        watts = w_from_microwatts(limit or 0)
+        self.limit_w = watts if 0 < watts <= _ANY_LIMIT_W else None
         self._last: tuple[float, float] | None = None
         self.total_j = 0.0
         self.epoch = 0
@@ -66,7 +67,7 @@ class _Package:
             value,
             range_j=self._range_j,
             seconds=now_s - last[0],
-            limit_w=max(self.limit_w or 0.0, _ANY_LIMIT_W),
+            limit_w=_ANY_LIMIT_W,
         )
         if delta is None:
             self.epoch += 1

@@ -119,6 +119,7 @@ def _check_keeps(sensor: Sensor, *, at_s: float) -> None:
     )
     state = sensor.read(given)
     kept = {device.name: device for device in state.devices}
+    _must("cpu" in kept, "devices that were there stay there, left alone")
     _must(kept.get("before") == given.devices[0], "another sensor's device is left alone")
     _must(kept["cpu"].temperature_c == one, "the first source of a figure wins")
     _must(state.memory_total_bytes == one, "the first source of a figure wins")
