@@ -14,6 +14,7 @@ from metabolic.core.fleet import Capability, Deployment, Endpoint, FleetSpec, Mo
 from metabolic.decide.digest import sealed
 from metabolic.engines.catalogue import model_of
 from metabolic.engines.progress import progress_on
+from metabolic.engines.sizing import least_bytes
 from metabolic.engines.store import ModelStore
 from metabolic.wiring.defaults import LOCAL_CAPABILITIES, PROVEN_TASKS, load_s_of, speed_of
 
@@ -140,7 +141,7 @@ def _on_cpu(
         active_w=given.active_w or config.energy.cpu_w_per_core,
         active_w_origin="measured" if given.active_w else "modelled",
         load_s=load_s_of(model),
-        memory_bytes=model.file_bytes,
+        memory_bytes=least_bytes(model),
         tasks=tasks,
         variants=tuple(one.variant() for one in given.variants),
         slots=given.slots or config.engines.slots or 2,

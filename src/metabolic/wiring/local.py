@@ -1,15 +1,14 @@
 """The local part of a fleet: fetch its models, supervise its engines, keep them warm."""
 
-__all__ = ["Arriving", "LocalFleet"]
+__all__ = ["LocalFleet"]
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Callable
 
 from metabolic.config import Config
 from metabolic.core.errors import EngineError, StoreError
-from metabolic.core.fleet import Deployment, Endpoint, LaunchSpec, Situation, State
+from metabolic.core.fleet import Deployment, LaunchSpec, Situation, State
 from metabolic.core.ports import Clock, Engine
 from metabolic.decide.provision import Rules
 from metabolic.engines import supervisor
@@ -19,43 +18,6 @@ from metabolic.plugins import engine as make_engine
 from metabolic.wiring.fleet import Local
 
 _LOG = logging.getLogger("metabolic.wiring")
-
-
-class Arriving:
-    """An engine whose model file may still be on its way: ``absent`` until it has come."""
-
-    def __init__(self, engine: Engine, *, here: bool) -> None:
-        """Wrap ``engine``; ``here``: its file is there already."""
-        self._engine = engine
-        self.deployment = engine.deployment
-        self.here = here
-        self.problem: str | None = None
-
-    @property
-    def state(self) -> State:
-        """Return ``absent`` while the file is missing, else the engine's state."""
-        return self._engine.state if self.here else "absent"
-
-    @property
-    def endpoint(self) -> Endpoint | None:
-        """Return where it listens."""
-        return self._engine.endpoint
-
-    async def start(self) -> Endpoint:
-        """Start the engine. Raises ``EngineError``, also while the file is missing."""
-        if not self.here:
-            why = self.problem or "its model file is still being fetched"
-            message = f"{self.deployment}: {why}"
-            raise EngineError(message)
-        return await self._engine.start()
-
-    async def sleep(self) -> None:
-        """Put the engine to sleep."""
-        await self._engine.sleep()
-
-    async def stop(self) -> None:
-        """Stop the engine."""
-        await self._engine.stop()
 
 
 class LocalFleet:
@@ -87,13 +49,11 @@ class LocalFleet:
             clock=clock,
             on_change=self._changed,
         )
-        models = {one.deployment.name: one.model_id for one in locals_}
-        self.engines: Mapping[str, Arriving] = {
-            name: Arriving(engine, here=store.path(models[name]) is not None)
-            for name, engine in self.supervisor.engines.items()
+        self._missing = {
+            one.model_id: one.deployment.name for one in locals_ if store.path(one.model_id) is None
         }
         self.keeper = Keeper(
-            self.engines,
+            self.supervisor.engines,
             tuple(one.deployment for one in locals_),
             clock=clock,
             situation=situation,
@@ -107,7 +67,7 @@ class LocalFleet:
     def open(self) -> None:
         """Begin to fetch what is missing and to keep engines warm."""
         self.keeper.open()
-        if any(not one.here for one in self.engines.values()):
+        if self._missing:
             self._fetching = asyncio.create_task(self._fetch(), name="models")
 
     async def aclose(self) -> None:
@@ -127,39 +87,26 @@ class LocalFleet:
 
     def _launch(self, local: Local) -> supervisor.Launch:
         """Return what the supervisor starts for a local deployment."""
-        table = local.table
+        table, path = local.table, self._store.path(local.model_id)
         return supervisor.Launch(
             deployment=local.deployment,
-            model_path=str(self._file(local.model_id)),
+            model_path=None if path is None else str(path),
             make=_llamacpp,
             embeddings="embeddings" in local.deployment.capabilities,
             slots=None if table is None else table.slots,
             context_tokens=None if table is None else table.context_tokens,
         )
 
-    def _file(self, model_id: str) -> Path:
-        """Return where the model's file is, or will be."""
-        return self._store.status([model_id])[0].path
-
     async def _fetch(self) -> None:
         """Fetch what is missing, small ones first; each may answer as soon as it has come."""
-        missing = {
-            one.model_id: one.deployment.name
-            for one in self._locals
-            if not self.engines[one.deployment.name].here
-        }
         try:
-            async for arrival in self._store.arrivals(missing):
-                arriving = self.engines[missing[arrival.id]]
+            async for arrival in self._store.arrivals(self._missing):
                 if arrival.path is None:
-                    arriving.problem = arrival.problem
                     _LOG.error("model not fetched", extra={"reason": arrival.problem})
                     continue
-                arriving.here = True
+                self.supervisor.arrived(self._missing[arrival.id], str(arrival.path))
                 self.keeper.poke()
         except StoreError as exc:
-            for name in missing.values():
-                self.engines[name].problem = str(exc)
             _LOG.error("models not fetched", extra={"reason": str(exc)})
 
     def _changed(self, deployment: str, state: State, reason: str | None) -> None:
