@@ -6,8 +6,6 @@ import sqlite3
 import time
 from collections.abc import Callable
 
-from metabolic.ledger.transaction import Transaction
-
 _STEP_ROWS = 500
 _STEP_PAGES = 500
 _PERIOD_S = 600.0
@@ -36,7 +34,7 @@ class Retention:
         self._retention_s, self._now_s = retention_s, now_s
         self._due_s = 0.0
 
-    def step(self, transaction: Transaction) -> float | None:
+    def step(self, connection: sqlite3.Connection) -> float | None:
         """Remove some if it is time; return seconds until it is again, ``None`` for never.
 
         Raises:
@@ -47,7 +45,7 @@ class Retention:
         left_s = self._due_s - time.monotonic()
         if left_s > 0:
             return left_s
-        if self._remove(transaction.connection):
+        if self._remove(connection):
             return 0.0
         self._due_s = time.monotonic() + _PERIOD_S
         return _PERIOD_S

@@ -7,6 +7,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from msgspec import Struct
@@ -74,7 +75,7 @@ class SqliteStore:
             transaction = self._opened()
             if transaction is None:
                 return max(0.0, self._retry_at_s - time.monotonic())
-            return 0.0 if self._spool.waiting else self._retention.step(transaction)
+            return 0.0 if self._spool.waiting else self._retention.step(transaction.connection)
         except (sqlite3.Error, OSError) as exc:
             self._failed(exc)
             return max(0.0, self._retry_at_s - time.monotonic())
@@ -168,7 +169,7 @@ class SqliteStore:
     def _open(self) -> None:
         path = self._options.path
         prepare_directory(path)
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        _create(path)
         connection = sqlite3.connect(path, timeout=self._options.busy_s, isolation_level=None)
         self._connection = connection
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
@@ -218,3 +219,14 @@ class SqliteStore:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+
+def _create(path: Path) -> None:
+    """Make an empty file for this user only, unless there is one. Raises ``OSError``.
+
+    One that is there is not opened: closing it would give up every lock that this process, its
+    readers included, holds on it.
+    Source: https://sqlite.org/howtocorrupt.html, section 2.2.
+    """
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
