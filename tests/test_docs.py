@@ -143,7 +143,7 @@ def metric_families() -> list[Metric]:
 def documented_metrics() -> dict[str, tuple[str, set[str]]]:
     """Return name → (kind, labels) from the tables of docs/metrics.md."""
     text = (DOCS / "metrics.md").read_text(encoding="utf-8")
-    rows = re.findall(r"^\| `(metabolic_\w+)` \| (\w+) \| (.*?) \|", text, re.M)
+    rows = re.findall(r"^\| `(metabolic_\w+)` \| (\w+) \| (.*?) \|", text, re.MULTILINE)
     return {name: (kind, set(re.findall(r"`(\w+)`", labels))) for name, kind, labels in rows}
 
 
