@@ -22,6 +22,7 @@ _chunk = msgspec.json.Decoder(Chunk)
 _lean = msgspec.json.Decoder(Lean)
 
 _BROKE_OFF = "the deployment broke off in the middle of its answer"
+_EMPTY = "the deployment's answer is empty"
 
 
 class Reader:
@@ -68,10 +69,11 @@ class Reader:
 
     def feed(self, data: bytes) -> bytes:
         """Return the events that ``data`` completes and the client may have, ``b""`` for none."""
-        events = self._splitter.feed(data)
-        if self._splitter.pending_bytes > self._max_event_bytes:
-            self.error = BadReply(f"an event of the answer exceeds {self._max_event_bytes} bytes")
-        return self._pass(events)
+        passed = self._pass(self._splitter.feed(data))
+        if self._splitter.pending_bytes > self._max_event_bytes and not self.done:
+            over = f"an event of the answer exceeds {self._max_event_bytes} bytes"
+            self.error = self.error or BadReply(over)
+        return passed
 
     def finish(self) -> bytes:
         """Take the proper end of the body, and return what is left for the client.
@@ -89,8 +91,10 @@ class Reader:
         if not self.done and self.error is None:
             if self._gathered.finished:
                 self.done = True
-            else:
+            elif self._events:
                 self.error = Unreachable(_BROKE_OFF)
+            else:
+                self.error = BadReply(_EMPTY)
         return passed
 
     def reply(self) -> Reply:
@@ -150,8 +154,7 @@ class Reader:
 
     def _end(self) -> None:
         if not self._events:
-            message = "the deployment's answer is empty"
-            raise BadReply(message)
+            raise BadReply(_EMPTY)
         self.done = True
 
     def _no_stream(self, rest: bytes) -> BackendError:
