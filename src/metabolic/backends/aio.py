@@ -4,7 +4,7 @@ aiohttp is imported by this module alone, which is loaded only when a deployment
 import takes a fifth of a second.
 """
 
-__all__ = ["AioTransport"]
+__all__ = ["AioDownload", "AioTransport"]
 
 import asyncio
 import ssl

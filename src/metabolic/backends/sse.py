@@ -55,7 +55,7 @@ def data_of(event: bytes) -> bytes | None:
 
     A field named ``error``, as older llama.cpp servers send, counts as data that is an ``error``.
     """
-    if event.startswith(b"data: ") and event.find(b"\n") == len(event) - 2:
+    if event.startswith(b"data: ") and event.find(b"\n") == len(event) - 2 and b"\r" not in event:
         return event[6:-2]
     lines: list[bytes] = []
     for line in event.splitlines():
