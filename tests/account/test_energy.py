@@ -28,7 +28,7 @@ def _at(
     *,
     busy_s: float | None = None,
     idle_j: float | None = None,
-    epoch: int = 0,
+    epoch_id: int = 0,
     origin: Origin = "measured",
     **cpu_s: float,
 ) -> MeterReading:
@@ -38,7 +38,7 @@ def _at(
         origin=origin,
         busy_cpu_s=busy_s,
         idle_j=idle_j,
-        epoch=epoch,
+        epoch_id=epoch_id,
         cpu_s=tuple((int(key[1:]), seconds) for key, seconds in cpu_s.items()),
     )
 
@@ -183,7 +183,7 @@ def test_a_window_of_a_model_says_so_with_its_bounds() -> None:
     ("before", "after"),
     [
         (_at(5.0), _at(4.0)),
-        (_at(5.0), _at(9.0, epoch=1)),
+        (_at(5.0), _at(9.0, epoch_id=1)),
         (_at(5.0), _at(nan)),
         (_at(5.0), _at(inf)),
     ],

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from metabolic.cli import sense as module
 from metabolic.cli.sense import sense
+from metabolic.core.hardware import HardwareState
 
 FILES: Mapping[str, str] = {
     "sys/class/hwmon/hwmon0/name": "coretemp",
@@ -56,6 +58,39 @@ def test_people_get_tables(root: Path, capsys: pytest.CaptureFixture[str]) -> No
     shown = capsys.readouterr().out
     for words in ("cpu.temperature_c", "93 °C", "elevated", "12.0 %", "4.00 GiB", "CPU per poll"):
         assert words in shown
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_watching_reports_until_it_is_interrupted(
+    root: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    as_json: bool,  # noqa: FBT001 - a column of the table
+) -> None:
+    looks: list[float] = []
+
+    def look(_: object, seconds: float) -> None:
+        looks.append(seconds)
+        if len(looks) == 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(module._Watcher, "look", look)
+    with pytest.raises(KeyboardInterrupt):
+        sense(root=str(root), watch=True, json=as_json)
+    shown = capsys.readouterr().out
+    if as_json:
+        assert [json.loads(line)["profile"] for line in shown.splitlines()] == ["edge", "edge"]
+    else:
+        assert "cpu.temperature_c" in shown
+    assert looks == [1.2, 1.0, 1.0]
+
+
+def test_what_failed_is_named_first(root: Path) -> None:
+    hardware = HardwareState(taken_at_s=1.0, failed=("cpu.temperature_c",))
+    missing = module._missing(hardware, set())
+    assert missing[0].name == "cpu.temperature_c"
+    assert "read before" in missing[0].why
+    assert [one.name for one in missing].count("cpu.temperature_c") == 1
 
 
 def test_this_machine_can_be_looked_at(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,8 +1,10 @@
 """Battery and mains."""
 
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import psutil
 import pytest
 
 from metabolic.core.hardware import Battery, HardwareState, Reading
@@ -123,3 +125,33 @@ def test_a_recorded_laptop_is_read(recorded: Callable[[str], Path], value: Value
     assert 0.7 < (value(battery.charge_ratio) or 0) < 0.9
     assert battery.on_battery is True
     assert (value(battery.discharge_w) or 0) > 0
+
+
+class _Psutil:
+    percent = 40
+    power_plugged: bool | None = False
+
+
+@pytest.mark.parametrize(("plugged", "on_battery"), [(False, True), (True, False), (None, None)])
+def test_off_linux_psutil_reads_the_battery(
+    monkeypatch: pytest.MonkeyPatch,
+    value: Value,
+    plugged: bool | None,  # noqa: FBT001 - a column of the table
+    on_battery: bool | None,  # noqa: FBT001 - a column of the table
+) -> None:
+    found = _Psutil()
+    found.power_plugged = plugged
+    monkeypatch.setattr(sys, "platform", "darwin")
+    monkeypatch.setattr(psutil, "sensors_battery", lambda: found, raising=False)
+    battery = create(Options()).read(HardwareState(taken_at_s=1.0)).battery
+    assert battery is not None
+    assert value(battery.charge_ratio) == 0.4
+    assert battery.on_battery is on_battery
+
+
+def test_off_linux_a_machine_may_have_no_battery(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "darwin")
+    monkeypatch.setattr(psutil, "sensors_battery", lambda: None, raising=False)
+    assert create(Options()).read(HardwareState(taken_at_s=1.0)).battery is None
+    monkeypatch.delattr(psutil, "sensors_battery")
+    assert create(Options()).read(HardwareState(taken_at_s=1.0)).battery is None

@@ -1,5 +1,6 @@
 """Memory, pressure, load and utilisation."""
 
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -178,3 +179,27 @@ def test_recorded_proc_files_are_read(recorded: Callable[[str], Path], value: Va
     state = create(Options(root=str(root))).read(HardwareState(taken_at_s=1.0))
     assert (value(state.memory_total_bytes) or 0) > GIB
     assert value(state.cpu_pressure_ratio) is not None
+
+
+def test_off_linux_psutil_reads_the_machine(
+    monkeypatch: pytest.MonkeyPatch, value: Value, cpu: Callable[[HardwareState], DeviceState]
+) -> None:
+    monkeypatch.setattr(sys, "platform", "darwin")
+    sensor = create(Options(every_s=0.0))
+    sensor.read(HardwareState(taken_at_s=1.0))
+    state = sensor.read(HardwareState(taken_at_s=2.0))
+    assert state.memory_total_bytes is not None
+    assert state.memory_total_bytes.source == "psutil"
+    assert (value(state.memory_available_bytes) or 0) > 0
+    assert value(state.load_ratio) is not None
+    assert cpu(state).utilization_ratio is not None
+    check_sensor(sensor)
+
+
+def test_a_group_whose_usage_cannot_be_read_still_limits(write: Write, value: Value) -> None:
+    root = write({**PROC, "proc/self/cgroup": "0::/\n", "sys/fs/cgroup/memory.max": str(GIB)})
+    sensor = create(Options(root=str(root)))
+    state = sensor.read(HardwareState(taken_at_s=1.0))
+    assert value(state.memory_total_bytes) == GIB
+    assert value(state.memory_available_bytes) == GIB
+    sensor.close()

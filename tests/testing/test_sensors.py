@@ -88,5 +88,5 @@ def test_a_meter_that_breaks_the_seam_is_found(meter: _Meter, message: str) -> N
 
 def test_a_meter_that_keeps_it_passes() -> None:
     check_meter(fake_meter.create(fake_meter.Options(step_j=1.0)))
-    check_meter(_Meter(_reading(9.0), _reading(1.0, epoch=1)))
+    check_meter(_Meter(_reading(9.0), _reading(1.0, epoch_id=1)))
     check_meter(_Meter(None))

@@ -82,7 +82,7 @@ def settle(
     back or began anew, or no time passed; nobody is then charged a guess.
     """
     total = _quanta(before.energy_j, after.energy_j)
-    if total is None or before.epoch != after.epoch or not seconds > 0:
+    if total is None or before.epoch_id != after.epoch_id or not seconds > 0:
         return None
     active_j = max(0, total - _idle_quanta(before, after)) / _QUANTA_PER_J
     left, shares = total, list[Share]()

@@ -1,6 +1,6 @@
 """``metabolic sense``: what the machine reads, what that allows, and what reading it costs."""
 
-__all__ = ["Report", "Signal", "sense"]
+__all__ = ["Cost", "Missing", "Report", "Signal", "sense"]
 
 import os
 import sys

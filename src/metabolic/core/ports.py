@@ -64,7 +64,7 @@ class MeterReading(Struct, frozen=True, kw_only=True):
     """A meter's counter now: joules since an arbitrary start, with its origin and bounds.
 
     ``idle_j`` is that part of it which the machine would have drawn idle (``None``: unknown).
-    Readings of two ``epoch`` values cannot be subtracted: the counter was lost in between.
+    Readings of two ``epoch_id`` values cannot be subtracted: the counter was lost in between.
     ``cpu_s`` are the CPU seconds of each watched process so far, by pid; a process that is gone
     is absent. ``busy_cpu_s`` are those of the whole machine so far.
     """
@@ -76,7 +76,7 @@ class MeterReading(Struct, frozen=True, kw_only=True):
     high_ratio: float = 1.0
     busy_cpu_s: float | None = None
     idle_j: float | None = None
-    epoch: int = 0
+    epoch_id: int = 0
     cpu_s: tuple[tuple[int, float], ...] = ()
 
 

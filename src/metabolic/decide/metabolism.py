@@ -26,7 +26,7 @@ from math import exp, log
 
 from msgspec import Struct
 
-from metabolic.core.hardware import DeviceState, HardwareState, Reading
+from metabolic.core.hardware import Battery, DeviceState, HardwareState, Reading
 from metabolic.core.metabolic import Level, MetabolicState, Profile
 
 HORIZON_S = 10.0
@@ -74,28 +74,21 @@ def assess(
     risk = _risk(headroom_c, trend, profile, throttled=throttled)
     blind = _is_blind(state, headroom_c, previous)
     asked = _asked(headroom_c, previous, profile, throttled=throttled)
+    rank, lowest = max(asked, int(blind)), _lowest(headroom_c)
     level, calm_since_s = _level(
-        max(asked, int(blind)),
-        previous,
-        lowest="unknown" if headroom_c is None else "nominal",
-        now_s=now_s,
-        dwell_s=profile.dwell_s,
+        rank, previous, lowest=lowest, now_s=now_s, dwell_s=profile.dwell_s
     )
-    battery = state.battery
+    before = previous.throttle_risk_ratio if previous else None
+    battery = state.battery or Battery()
     return MetabolicState(
         level=level,
-        throttle_risk_ratio=_smooth(
-            previous.throttle_risk_ratio if previous else None,
-            risk,
-            elapsed_s=elapsed_s,
-            tau_s=RISK_TAU_S,
-        ),
+        throttle_risk_ratio=_smooth(before, risk, elapsed_s=elapsed_s, tau_s=RISK_TAU_S),
         headroom_c=headroom_c,
         headroom_w=_headroom_w(state.devices),
         time_to_throttle_s=_time_to_throttle_s(headroom_c, trend),
         memory_available_bytes=_value(state.memory_available_bytes),
-        battery_ratio=_value(battery.charge_ratio) if battery else None,
-        on_battery=battery.on_battery if battery else None,
+        battery_ratio=_value(battery.charge_ratio),
+        on_battery=battery.on_battery,
         trend_c_per_s=trend,
         profile=profile.name,
         limiting=heat.device if heat is not None else None,
@@ -104,6 +97,11 @@ def assess(
         calm_since_s=calm_since_s,
         reasons=_reasons(state, level, asked=asked, throttled=throttled, blind=blind),
     )
+
+
+def _lowest(headroom_c: float | None) -> Level:
+    """Return the level of a calm machine, which is not nominal unless that is known."""
+    return "unknown" if headroom_c is None else "nominal"
 
 
 def _value(reading: Reading | None) -> float | None:

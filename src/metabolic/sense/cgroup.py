@@ -33,14 +33,15 @@ class MemoryGroup:
         self._levels = _levels(root)
 
     def read(self) -> tuple[float | None, float | None]:
-        """Return the least limit and what is least left, in bytes; ``None`` without a limit."""
+        """Return the least limit and what is least left, in bytes; ``None`` without a limit.
+
+        Of a group whose usage cannot be read no more than its limit is left.
+        """
         limit: float | None = None
         left: float | None = None
         for level in self._levels:
             limit = level.limit_bytes if limit is None else min(limit, level.limit_bytes)
-            usage = level.usage.number()
-            if usage is None:
-                continue
+            usage = level.usage.number() or 0
             used = max(0, usage - _stat(level.stat, level.inactive_key))
             free = max(0, level.limit_bytes - used)
             left = free if left is None else min(left, free)

@@ -63,7 +63,7 @@ class FakeMeter:
             origin=self._options.origin,
             busy_cpu_s=self._busy_s,
             idle_j=self._idle_j,
-            epoch=self._epoch,
+            epoch_id=self._epoch,
             cpu_s=tuple((p, self._cpu_s.get(p, 0.0)) for p in pids if p not in self.gone),
         )
 

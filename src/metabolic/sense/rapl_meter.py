@@ -71,7 +71,7 @@ class RaplMeter:
             low_ratio=1.0 if known else _IDLE_UNKNOWN_LOW_RATIO,
             busy_cpu_s=busy_s,
             idle_j=self._idle_j if known else None,
-            epoch=self._packages.epoch,
+            epoch_id=self._packages.epoch,
             cpu_s=self._processes.read(pids),
         )
 

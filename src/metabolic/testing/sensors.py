@@ -64,7 +64,7 @@ def check_meter(meter: Meter, *, pids: tuple[int, ...] = ()) -> None:
     for reading in (first, second):
         if reading is not None:
             _check_reading(reading, pids)
-    if first is not None and second is not None and first.epoch == second.epoch:
+    if first is not None and second is not None and first.epoch_id == second.epoch_id:
         _must(second.energy_j >= first.energy_j, "the counter never goes back within an epoch")
         _must(second.at_s >= first.at_s, "readings follow each other")
     empty = meter.read(())
