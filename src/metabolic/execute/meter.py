@@ -21,6 +21,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from metabolic.account.energy import Occupancy, settle
+from metabolic.core.hardware import Origin
 from metabolic.core.ports import Clock, Meter, MeterReading
 from metabolic.core.receipt import Settlement, Share, Window
 
@@ -70,19 +71,34 @@ class _Flight:
 
 
 class _Account:
-    """What a request has been charged so far."""
+    """What a request has been charged so far; made on the request path, so it begins empty."""
 
-    __slots__ = ("broken", "finished", "open", "origins", "quiet_s", "ratios", "settled", "shares")
+    open = 0
+    finished = False
+    settled = False
+    broken = False
+    quiet_s = 0.0
+    origin: Origin = "measured"
+    low_ratio = 1.0
+    high_ratio = 1.0
+    shares: tuple[Share, ...] = ()
 
-    def __init__(self) -> None:
-        self.open = 0
-        self.finished = False
-        self.settled = False
-        self.broken = False
-        self.quiet_s = 0.0
-        self.shares: dict[str, tuple[float, float | None]] = {}
-        self.origins: set[str] = set()
-        self.ratios = (1.0, 1.0)
+    def charge(self, share: Share, window: Window) -> None:
+        """Add a window's share to what its call has been charged."""
+        old = next((one for one in self.shares if one.call == share.call), None)
+        others = tuple(one for one in self.shares if one is not old)
+        if old is not None:
+            known = [cpu_s for cpu_s in (old.cpu_s, share.cpu_s) if cpu_s is not None]
+            share = Share(
+                call=share.call,
+                energy_j=old.energy_j + share.energy_j,
+                cpu_s=sum(known) if known else None,
+            )
+        self.shares = (*others, share)
+        if window.origin == "modelled":
+            self.origin = "modelled"
+        self.low_ratio = min(self.low_ratio, window.low_ratio)
+        self.high_ratio = max(self.high_ratio, window.high_ratio)
 
 
 class EnergyMeter:
@@ -245,14 +261,7 @@ class EnergyMeter:
             windows=totals.windows + 1,
         )
         for share in window.shares:
-            account = self._accounts[share.call.rpartition("/")[0]]
-            energy_j, cpu_s = account.shares.get(share.call, (0.0, None))
-            if share.cpu_s is not None:
-                cpu_s = (cpu_s or 0.0) + share.cpu_s
-            account.shares[share.call] = (energy_j + share.energy_j, cpu_s)
-            account.origins.add(window.origin)
-            low, high = account.ratios
-            account.ratios = (min(low, window.low_ratio), max(high, window.high_ratio))
+            self._accounts[share.call.rpartition("/")[0]].charge(share, window)
 
     def _gap(self, after: MeterReading | None, now_s: float) -> None:
         """Let a window go: whoever was in flight in it cannot be settled any more."""
@@ -297,13 +306,10 @@ class EnergyMeter:
         self._settled(
             Settlement(
                 id=request,
-                shares=tuple(
-                    Share(call=call, energy_j=energy_j, cpu_s=cpu_s)
-                    for call, (energy_j, cpu_s) in account.shares.items()
-                ),
-                origin="modelled" if "modelled" in account.origins else "measured",
-                low_ratio=account.ratios[0],
-                high_ratio=account.ratios[1],
+                shares=account.shares,
+                origin=account.origin,
+                low_ratio=account.low_ratio,
+                high_ratio=account.high_ratio,
                 meter=self._meter.name,
             )
         )
