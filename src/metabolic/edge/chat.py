@@ -1,6 +1,6 @@
 """Parse a chat completion request into blocks, tools and the options Metabolic looks at."""
 
-__all__ = ["parse_chat"]
+__all__ = ["StreamOptions", "check_stream", "parse_chat", "raw", "stops"]
 
 from typing import Annotated, Literal
 

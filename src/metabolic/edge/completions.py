@@ -1,6 +1,6 @@
 """Parse a text completion request; its prompts become user messages."""
 
-__all__ = ["parse_completions"]
+__all__ = ["parse_completions", "prompts"]
 
 from typing import Annotated
 

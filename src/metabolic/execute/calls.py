@@ -1,6 +1,6 @@
 """Making one call: wake the engine, open the backend, count it, time it, translate its failure."""
 
-__all__ = ["Calls", "Made", "failure_of"]
+__all__ = ["CallMeter", "Calls", "Engines", "Made", "failure_of"]
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
@@ -9,7 +9,7 @@ from typing import Protocol, TypeVar
 
 from msgspec import Struct
 
-from metabolic.core.attempt import Attempt, Call, Choice, Failure, FailureKind, Reply
+from metabolic.core.attempt import Attempt, Call, Choice, Failure, FailureKind, Reply, ReplyChoice
 from metabolic.core.errors import (
     BackendError,
     BadReply,
@@ -186,15 +186,7 @@ class Calls:
             ended_s=self._clock.monotonic_s() - t0_s,
             first_token_s=first_token_s,
             usage=reply.usage,
-            choices=tuple(
-                Choice(
-                    finish_reason=one.finish_reason,
-                    tool_calls=len(one.tool_calls),
-                    output_chars=len(one.text),
-                    logprobs=summarise(one.logprobs) if one.logprobs else None,
-                )
-                for one in reply.choices
-            ),
+            choices=tuple(_choice(one) for one in reply.choices),
         )
         return Made(attempt=attempt, reply=reply)
 
@@ -258,3 +250,13 @@ class Calls:
         kept, self._backends = self._backends, {}
         await asyncio.gather(*(backend.aclose() for _, backend in kept.values()))
         await asyncio.gather(*self._closing)
+
+
+def _choice(one: ReplyChoice) -> Choice:
+    """Return a choice without its text."""
+    return Choice(
+        finish_reason=one.finish_reason,
+        tool_calls=len(one.tool_calls),
+        output_chars=len(one.text),
+        logprobs=summarise(one.logprobs) if one.logprobs else None,
+    )

@@ -14,7 +14,41 @@
 """
 # ruff: noqa: ARG001 - every fault has the same arguments, whichever it needs
 
-__all__ = ["FAULTS", "Fault", "Line", "Scene", "find", "head", "paced", "streamed"]
+__all__ = [
+    "FAULTS",
+    "Fault",
+    "Line",
+    "Scene",
+    "after",
+    "chunk",
+    "close_idle",
+    "crlf",
+    "cut",
+    "drip",
+    "early",
+    "find",
+    "flood",
+    "giant_header",
+    "giant_headers",
+    "go_on",
+    "head",
+    "huge",
+    "linger",
+    "long_length",
+    "no_done",
+    "no_finish",
+    "paced",
+    "refuse",
+    "reset",
+    "reset_headers",
+    "say",
+    "short_length",
+    "stall",
+    "streamed",
+    "too_many_date",
+    "until_close",
+    "until_reset",
+]
 
 import asyncio
 import email.utils
