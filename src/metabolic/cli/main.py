@@ -16,6 +16,7 @@ COMMANDS = (
     ("models", "metabolic.cli.models:app", "List, fetch, verify and remove local models."),
     ("sense", "metabolic.cli.sense:sense", "Show what the machine reads, and what it can afford."),
     ("explain", "metabolic.cli.explain:explain", "Show how a prompt would be routed, and why."),
+    ("receipts", "metabolic.cli.receipts:receipts", "Show what requests took."),
     ("replay", "metabolic.cli.replay:replay", "Fold stored records again and compare."),
     ("bench", "metabolic.cli.bench:app", "Measure the gateway and the cascade on this machine."),
     ("doctor", "metabolic.cli.doctor:doctor", "Check configuration, models, sensors and ports."),
