@@ -3,9 +3,7 @@
 __all__ = ["Outcome", "Runtime", "build"]
 
 import asyncio
-import os
 from collections.abc import Callable, Iterable
-from pathlib import Path
 
 import msgspec
 from msgspec import Struct
@@ -306,13 +304,6 @@ class Runtime:
 
 def _ledger_table(config: Config) -> dict[str, object]:
     """Return the options of the configured ledger."""
-    ledger = config.ledger
-    if ledger.kind == "memory":
-        return {}
-    state = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
-    name = "ledger.sqlite" if ledger.kind == "sqlite" else "ledger.jsonl"
-    path = Path(ledger.path or f"{state}/metabolic/{name}").expanduser()
-    table: dict[str, object] = {"path": str(path)}
-    if ledger.kind == "sqlite":
-        table |= {"retention_days": ledger.retention_days, "queue": ledger.queue}
-    return table
+    known = plugins.load("ledgers", config.ledger.kind).Options.__struct_fields__
+    table = {name: getattr(config.ledger, name) for name in ("path", "retention_days", "queue")}
+    return {name: value for name, value in table.items() if name in known and value is not None}
