@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
+from metabolic.account.settlement import settled
+from metabolic.core.errors import LedgerError
 from metabolic.ledger.codec import RecordEntry, line_of
 from metabolic.ledger.sqlite import Options, SqliteLedger, create
 from metabolic.testing.examples import example_record, example_settlement
@@ -122,6 +124,19 @@ def test_a_damaged_ledger_is_spooled_and_never_replaced(tmp_path: Path) -> None:
     ledger.close()
 
 
+def test_a_receipt_can_be_had_while_the_ledger_cannot_be_read(tmp_path: Path) -> None:
+    (tmp_path / "ledger.sqlite").write_bytes(b"this is no database" * 100)
+    ledger = _open(tmp_path)
+    record = example_record(1)
+    ledger.append(record)
+    ledger.settle(example_settlement(record))
+    ledger.flush()
+    assert ledger.record(record.ask.id) == settled(record, example_settlement(record))
+    with pytest.raises(LedgerError, match="not a database"):
+        ledger.record("unknown")
+    ledger.close()
+
+
 def test_a_ledger_moved_away_is_begun_anew(tmp_path: Path) -> None:
     ledger = _open(tmp_path)
     ledger.append(example_record(1))
@@ -196,6 +211,8 @@ def test_a_bad_record_is_lost_alone_and_counted(tmp_path: Path) -> None:
 
 _DISK_FULL = """
 import json, resource, sys, time
+from metabolic.account.settlement import settled
+from metabolic.core.errors import LedgerError
 from metabolic.ledger.codec import RecordEntry, line_of
 from metabolic.ledger.sqlite import Options, create
 from metabolic.testing.examples import example_record
@@ -242,6 +259,8 @@ def test_a_full_disk_loses_nothing_that_is_not_counted(tmp_path: Path, limit_byt
 
 _KILLED = """
 import sys
+from metabolic.account.settlement import settled
+from metabolic.core.errors import LedgerError
 from metabolic.ledger.codec import RecordEntry, line_of
 from metabolic.ledger.sqlite import Options, create
 from metabolic.testing.examples import example_record

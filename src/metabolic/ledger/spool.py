@@ -4,14 +4,33 @@ It is written and read by the ledger's one thread. A line torn by a crash is ski
 and a write that fails half-way is taken back, so every other line stays whole.
 """
 
-__all__ = ["Spool"]
+__all__ = ["Spool", "spool_path", "spooled"]
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from metabolic.core.errors import LedgerError
 from metabolic.ledger.appending import append_lines
 from metabolic.ledger.codec import Entry, entry_of
+
+
+def spool_path(path: Path) -> Path:
+    """Return where a ledger's spool lies: beside it."""
+    return path.with_name(f"{path.name}.spool.jsonl")
+
+
+def spooled(path: Path, request_id: str) -> Iterator[Entry]:
+    """Iterate over what is spooled of a request; nothing when it cannot be read."""
+    wanted = request_id.encode(errors="replace")
+    try:
+        with path.open("rb") as file:
+            for line in file:
+                if wanted in line:
+                    with suppress(LedgerError):
+                        yield entry_of(line)
+    except OSError:
+        return
 
 
 class Spool:

@@ -23,6 +23,7 @@ from metabolic.core.receipt import Record, Settlement
 from metabolic.ledger.codec import BlobEntry, Entry, RecordEntry, SettlementEntry, without_text
 from metabolic.ledger.place import ledger_path
 from metabolic.ledger.reader import Reader
+from metabolic.ledger.spool import spool_path, spooled
 from metabolic.ledger.store import SqliteStore, StoreOptions
 from metabolic.ledger.writer import Tally, Writer
 
@@ -100,24 +101,21 @@ class SqliteLedger:
         self._writer.offer(BlobEntry(digest=digest, blob=blob))
 
     def record(self, request_id: str) -> Record | None:
-        """Return one record, queued ones included, settled if it can be.
+        """Return one record, queued and spooled ones included, settled if it can be.
 
         Raises:
             LedgerError: the file cannot be read.
         """
-        record: Record | None = None
-        settlement: Settlement | None = None
-        for entry in self._pending():
-            match entry:
-                case RecordEntry() if entry.record.ask.id == request_id:
-                    record = record or self._clean(entry.record)
-                case SettlementEntry() if entry.settlement.id == request_id:
-                    settlement = settlement or entry.settlement
-                case _:
-                    pass
-        stored = self._reader.record(request_id)
-        if stored is None and record is not None:
-            settlement = self._reader.settlement(request_id) or settlement
+        record, settlement = self._unstored(request_id)
+        try:
+            stored = self._reader.record(request_id)
+            if stored is None and record is not None:
+                settlement = self._reader.settlement(request_id) or settlement
+        except LedgerError:
+            # A receipt still queued or spooled can be had from a ledger that cannot be read.
+            if record is None:
+                raise
+            stored = None
         record = stored or record
         if record is None or settlement is None:
             return record
@@ -164,6 +162,20 @@ class SqliteLedger:
         """Write what is queued and close; what comes later is dropped and counted."""
         if self._writer is not None:
             self._writer.close()
+
+    def _unstored(self, request_id: str) -> tuple[Record | None, Settlement | None]:
+        """Return what is queued or spooled of a request, without text."""
+        record: Record | None = None
+        settlement: Settlement | None = None
+        for entry in (*self._pending(), *spooled(spool_path(self.path), request_id)):
+            match entry:
+                case RecordEntry() if entry.record.ask.id == request_id:
+                    record = record or self._clean(entry.record)
+                case SettlementEntry() if entry.settlement.id == request_id:
+                    settlement = settlement or entry.settlement
+                case _:
+                    pass
+        return record, settlement
 
     def _pending(self) -> tuple[Entry, ...]:
         return () if self._writer is None else self._writer.pending()

@@ -17,7 +17,7 @@ from metabolic.ledger.codec import UNENCODABLE, Entry, RecordEntry, cleaned, lin
 from metabolic.ledger.place import prepare_directory
 from metabolic.ledger.retention import Retention
 from metabolic.ledger.schema import migrate
-from metabolic.ledger.spool import Spool
+from metabolic.ledger.spool import Spool, spool_path
 from metabolic.ledger.transaction import Transaction
 from metabolic.ledger.writer import Tally
 
@@ -56,10 +56,7 @@ class SqliteStore:
         self._failing = False
         self._retry_at_s = 0.0
         self._delay_s = options.retry_s
-        self._spool = Spool(
-            options.path.with_name(options.path.name + ".spool.jsonl"),
-            max_bytes=options.spool_bytes,
-        )
+        self._spool = Spool(spool_path(options.path), max_bytes=options.spool_bytes)
 
     def write(self, entries: Sequence[Entry]) -> None:
         """Store a batch; spool it when that fails; count what neither takes."""
@@ -105,7 +102,8 @@ class SqliteStore:
             self._failed(exc)
             return False
         except UNENCODABLE:
-            self._roll_back(transaction.connection)
+            # Closing undoes the batch; what was learnt of the file during it is read again.
+            self._disconnect()
             return self._stored_singly(entries, late=late)
         self._works()
         return True
@@ -189,11 +187,6 @@ class SqliteStore:
         except OSError:
             return None
         return found.st_dev, found.st_ino
-
-    def _roll_back(self, connection: sqlite3.Connection) -> None:
-        """Undo a batch, and with it what was learnt of the file during it."""
-        connection.rollback()
-        self._transaction = Transaction(connection, self._tally, self._now_s)
 
     def _failed(self, error: Exception) -> None:
         """Give up the connection, plan the next try, and say so once."""

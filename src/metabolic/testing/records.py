@@ -33,7 +33,7 @@ from metabolic.core.attempt import (
     Tick,
     Verdict,
 )
-from metabolic.core.decision import Decision, Policy
+from metabolic.core.decision import Belief, Decision, Policy
 from metabolic.core.fleet import Load, Price, Situation, SituationRef
 from metabolic.core.metabolic import Level, MetabolicState
 from metabolic.core.ports import Ledger
@@ -50,13 +50,25 @@ _FAILURES: tuple[FailureKind, ...] = ("unreachable", "overloaded", "timed_out", 
 _LEVELS: tuple[Level, ...] = ("unknown", "nominal", "elevated", "critical")
 _AT_S = 1_790_000_000.0
 _SETTLED_RATIO = 0.5
+_BELIEFS = (
+    Belief(
+        deployment="small",
+        lane="*",
+        p_correct=0.73,
+        p_accept=0.65,
+        p_correct_accepted=0.93,
+        evidence=500,
+    ),
+    Belief(deployment="medium", lane="*", p_correct=0.9, evidence=500),
+)
+"""The small model is worth asking first: replay must see gated stages."""
 
 
 def fill_ledger(ledger: Ledger, count: int, *, seed: int = 0) -> None:
     """Append ``count`` different records with their blobs; half of them are settled too."""
     for number in range(count):
         draw = random.Random(f"{seed}/{number}")
-        policy, situation = policy_of(), _situation(draw)
+        policy, situation = policy_of(*_BELIEFS), _situation(draw)
         record = folded_record(_ask(draw, number), situation=situation, policy=policy, draw=draw)
         ledger.put(policy.id, msgspec.json.encode(policy))
         ledger.put(situation.fleet.id, msgspec.json.encode(situation.fleet))
@@ -198,7 +210,7 @@ def _situation(draw: random.Random) -> Situation:
         deployment("small", parameters=500_000_000, decode_tokens_per_s=40.0),
         deployment("medium", parameters=1_500_000_000, decode_tokens_per_s=18.0),
         deployment("remote", parameters=70_000_000_000, decode_tokens_per_s=60.0, price=price),
-    ][: draw.randint(0, 3)]
+    ][: draw.choice((0, 1, 2, 3, 3, 3))]
     return situation_of(
         *fleet,
         load=tuple(Load(deployment=one.name, running=draw.randint(0, 1)) for one in fleet),
@@ -219,7 +231,7 @@ def _ask(draw: random.Random, number: int) -> Ask:
         stream=draw.random() < 0.3,  # noqa: PLR2004 - three in ten
         delivery=draw.choice(("auto", "stream", "hold")),
         input_tokens=draw.randint(1, 2000),
-        limits=Limits(deadline_s=draw.choice((None, None, 2.0))),
+        limits=Limits(deadline_s=draw.choice((None, None, None, 12.0))),
         warm=draw.choice(((), warm)),
     )
 
