@@ -1,5 +1,7 @@
 """The life of a request, event by event."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -30,7 +32,7 @@ BROKEN = Verdict(well_formed=False, reasons=("json_schema",))
 DOUBTFUL = Verdict(well_formed=True, doubtful=True, confidence=0.9, reasons=("refusal",))
 
 
-def cascade(*names, fallbacks=(), delivery="hold"):
+def cascade(*names, fallbacks=(), delivery: Any = "hold"):
     last = len(names) - 1
     return Decision(
         stages=tuple(
@@ -216,7 +218,8 @@ def test_every_run_ends_opens_each_stage_once_and_releases_one_answer(
     run, effects = advance(begin(decision), Began(at_s=0.0))
     log, steps = list(effects), 0
     while not run.finished:
-        call, answer = run.open[0], script[steps % len(script)]
+        call = run.open[0]
+        answer = script[steps % len(script)]
         steps += 1
         assert steps <= stages + fallbacks
         if steps - 1 == leaves_at:
@@ -230,6 +233,7 @@ def test_every_run_ends_opens_each_stage_once_and_releases_one_answer(
         run, effects = advance(run, ended(call, failure=failure))
         log += effects
         if not run.finished and effects and isinstance(effects[0], Check):
+            assert isinstance(answer, Verdict)
             run, effects = advance(run, Checked(call=call.id, verdict=answer, at_s=1.0))
             log += effects
     names = [one.call.deployment for one in log if isinstance(one, Open)]

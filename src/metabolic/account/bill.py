@@ -89,7 +89,7 @@ def sum_energy(parts: Iterable[Energy | None]) -> Energy | None:
         energy_j=sum(one.energy_j for one in known),
         low_j=sum(one.low_j for one in known),
         high_j=sum(one.high_j for one in known),
-        origin=max((one.origin for one in known), key=_WEAKNESS.index),
+        origin=_WEAKNESS[max(_WEAKNESS.index(one.origin) for one in known)],
         status="provisional" if any(one.status == "provisional" for one in known) else "settled",
         meter=known[0].meter,
     )
