@@ -118,7 +118,11 @@ def interval(successes: float, n: int) -> Interval:
     scale = 1 + _Z * _Z / n
     middle = (share + _Z * _Z / (2 * n)) / scale
     half = _Z / scale * sqrt(share * (1 - share) / n + _Z * _Z / (4 * n * n))
-    return Interval(value=share, low=max(0.0, middle - half), high=min(1.0, middle + half))
+    return Interval(
+        value=share,
+        low=min(share, max(0.0, middle - half)),
+        high=max(share, min(1.0, middle + half)),
+    )
 
 
 def quantile(values: Sequence[float], share: float) -> float | None:
