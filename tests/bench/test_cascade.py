@@ -10,7 +10,7 @@ import pytest
 
 from metabolic.bench import policies
 from metabolic.bench.answers import Asked, Book, Measured, Recorded, load
-from metabolic.bench.cascade import Options, run
+from metabolic.bench.cascade import Options, Outcome, run
 from metabolic.bench.folding import Case, cases, default_validators, fold, single
 from metabolic.cli import bench as command
 from metabolic.config import Config, parse
@@ -99,6 +99,12 @@ def rows_of(made: object) -> dict[tuple[str, str], dict[str, float]]:
     return {(row["policy"], row["set"]): row for row in made.rows}  # type: ignore[attr-defined]
 
 
+@pytest.fixture(scope="module")
+def honest(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+    path = saved(made_up(), tmp_path_factory.mktemp("bench") / "a.jsonl")
+    return run(Config(), Options(replay=path))
+
+
 def test_a_single_stage_costs_what_its_answer_cost():
     case = judged(made_up(1))[0]
     folded = fold(single("large"), case)
@@ -172,13 +178,13 @@ def test_random_has_the_cascades_shares(tmp_path: Path):
 
 
 def test_the_same_seed_gives_the_same_report(tmp_path: Path):
-    path = saved(made_up(), tmp_path / "a.jsonl")
+    path = saved(made_up(48), tmp_path / "a.jsonl")
     reports = [run(Config(), Options(replay=path, seed=5)).report for _ in range(2)]
     assert reports[0].rows == reports[1].rows
 
 
 def test_unknown_cpu_seconds_are_missing_and_never_nought(tmp_path: Path):
-    path = saved(made_up(cpu=False), tmp_path / "a.jsonl")
+    path = saved(made_up(48, cpu=False), tmp_path / "a.jsonl")
     made = run(Config(), Options(replay=path)).report
     assert {one.figure for one in made.missing} == {"cpu_s", "energy_j", "cost_usd"}
     assert all(row["cpu_s"] is None and row["energy_j"] is None for row in made.rows)
@@ -267,7 +273,7 @@ def test_a_fleet_is_asked_and_an_interrupted_run_goes_on(
 
 
 def test_the_command_prints_one_json_object(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    path = saved(made_up(), tmp_path / "a.jsonl")
+    path = saved(made_up(48), tmp_path / "a.jsonl")
     command.app(["cascade", "--replay", str(path), "--json"])
     value = json.loads(capsys.readouterr().out)
     assert value["bench"] == "cascade"
@@ -277,7 +283,7 @@ def test_the_command_prints_one_json_object(tmp_path: Path, capsys: pytest.Captu
 def test_the_command_prints_beliefs_that_a_configuration_takes(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
-    path = saved(made_up(), tmp_path / "a.jsonl")
+    path = saved(made_up(48), tmp_path / "a.jsonl")
     command.app(["cascade", "--replay", str(path), "--beliefs"])
     config = parse(capsys.readouterr().out, source="test")
     assert {one.deployment for one in config.beliefs} == {"small", "large"}
@@ -286,7 +292,7 @@ def test_the_command_prints_beliefs_that_a_configuration_takes(
 
 
 def test_people_get_tables(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    path = saved(made_up(), tmp_path / "a.jsonl")
+    path = saved(made_up(48), tmp_path / "a.jsonl")
     command.app(["cascade", "--replay", str(path)])
     assert "cascade" in capsys.readouterr().out
 

@@ -52,6 +52,7 @@ def test_confidence_is_the_geometric_mean_token_probability() -> None:
 def test_the_least_sure_choice_counts() -> None:
     sure, unsure = summarise([-0.1]), summarise([-2.0])
     assert confidence([sure, unsure]) == pytest.approx(math.exp(-2.0))
+    assert confidence([unsure, sure]) == pytest.approx(math.exp(-2.0))
 
 
 def test_a_choice_without_evidence_makes_the_set_unknown() -> None:
