@@ -86,12 +86,11 @@ def test_settlements_and_blobs_are_spooled_too(tmp_path: Path) -> None:
         ledger.settle(example_settlement(record, factor=2.0))
         ledger.put("digest", b"blob")
         ledger.flush()
+        spooled = (ledger.record(record.ask.id), ledger.blob("digest"))
         other.execute("ROLLBACK")
-    _wait(lambda: ledger.record(record.ask.id) is not None)
-    found = ledger.record(record.ask.id)
-    assert found is not None
-    assert found.receipt.status == "settled"
-    assert ledger.blob("digest") == b"blob"
+    _wait(lambda: counts(ledger)["unspooled"] == 1)
+    stored = (ledger.record(record.ask.id), ledger.blob("digest"))
+    assert stored == spooled == (settled(record, example_settlement(record, factor=2.0)), b"blob")
     ledger.close()
 
 

@@ -140,12 +140,12 @@ class SqliteLedger:
         )
 
     def blob(self, digest: str) -> bytes | None:
-        """Return a blob, queued ones included; ``None`` when retention has removed it.
+        """Return a blob, queued and spooled ones included; ``None`` when retention has removed it.
 
         Raises:
             LedgerError: the file cannot be read.
         """
-        for entry in self._pending():
+        for entry in (*self._pending(), *spooled(spool_path(self.path), digest)):
             if isinstance(entry, BlobEntry) and entry.digest == digest:
                 return entry.blob
         return self._reader.blob(digest)
