@@ -12,7 +12,7 @@ from metabolic import plugins
 from metabolic.account.bill import bill
 from metabolic.config import Config
 from metabolic.core.attempt import Effect, Event, Reply, Run
-from metabolic.core.decision import Decision
+from metabolic.core.decision import Decision, Policy
 from metabolic.core.errors import ConfigError, MetabolicError, NoCandidate
 from metabolic.core.fleet import Deployment, Endpoint, Load, Situation
 from metabolic.core.hardware import HardwareState
@@ -172,7 +172,9 @@ class Runtime:
         if not (decision.stages or decision.fallbacks):
             run = begin(decision)
             error = NoCandidate(f"nobody may answer: {why_none(decision)}", decision=decision)
-            record = self._record(ask, signals, situation, run, (), (), seconds=0.0)
+            record = self._record(
+                ask, signals, situation, run, (), (), policy=prepared.policy, seconds=0.0
+            )
             return Outcome(record=record, error=error)
         driven = await self._driver.run(request, ask, decision, sink=sink, gone=gone)
         self._meter.finished(ask.id)
@@ -184,6 +186,7 @@ class Runtime:
             driven.run,
             driven.events,
             driven.effects,
+            policy=prepared.policy,
             seconds=driven.seconds,
         )
         return Outcome(
@@ -207,10 +210,13 @@ class Runtime:
         events: tuple[Event, ...],
         effects: tuple[Effect, ...],
         *,
+        policy: Policy,
         seconds: float,
     ) -> Record:
-        """Bill the run and hand its record to the ledger."""
-        policy = self._chooser.policy
+        """Bill the run and hand its record to the ledger.
+
+        ``policy`` is the one decided by, whichever is in force now.
+        """
         receipt = bill(
             ask=ask,
             signals=signals,
