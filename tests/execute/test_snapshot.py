@@ -16,7 +16,7 @@ def test_a_failed_deployment_is_left_alone_until_its_time_has_come():
     health.failed("a", retry_after_s=10)
     assert health.ok("a") is False
     assert health.ok("b") is None
-    clock._at_s += 10  # noqa: SLF001 - moving time without a loop
+    clock._at_s += 10  # moving time without a loop
     assert health.ok("a") is None
 
 

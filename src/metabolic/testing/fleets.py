@@ -7,6 +7,7 @@ from metabolic.core.fleet import Capability, Deployment, FleetSpec, Load, Model,
 from metabolic.core.metabolic import MetabolicState, Profile, Threshold
 from metabolic.decide.digest import sealed
 
+_SMALL_PARAMETERS = 1_000_000_000
 _CAPABILITIES: tuple[Capability, ...] = ("chat", "completions", "json", "logprobs", "tools")
 
 
@@ -21,7 +22,7 @@ def deployment(
 ) -> Deployment:
     """Return a local deployment, or a remote one when it has a price."""
     local = price is None
-    tier = "tiny" if parameters < 1_000_000_000 else "small"
+    tier = "tiny" if parameters < _SMALL_PARAMETERS else "small"
     return Deployment(
         name=name,
         model=Model(id=name, tier=tier, active_parameters=parameters, context_tokens=4096),
