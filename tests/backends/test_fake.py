@@ -61,10 +61,12 @@ async def test_a_script_may_call_tools_and_think(ask: Any, call: Any) -> None:
     backend = FakeBackend(script=lambda request, made: answer)
     reply = await backend.complete(ask(n=2), call)
     assert len(reply.choices) == 2
-    assert reply.choices[1].tool_calls == (ToolCall(name="f", arguments="{}"),)
+    assert reply.choices[1].tool_calls == (ToolCall(name="f", arguments="{}", id="call_0"),)
     stream = await backend.stream(ask(), call)
     assert [item async for item in stream]
-    assert stream.reply().choices[0].tool_calls == (ToolCall(name="f", arguments="{}"),)
+    assert stream.reply().choices[0].tool_calls == (
+        ToolCall(name="f", arguments="{}", id="call_0"),
+    )
     assert stream.reply().choices[0].reasoning == "hm"
 
 

@@ -11,7 +11,7 @@ from metabolic.backends.sse import Splitter, data_of
 
 def events_of(*parts: bytes) -> list[bytes]:
     splitter = Splitter()
-    return [event for part in parts for event in splitter.feed(part)]
+    return [event for part in parts for event, _ in splitter.feed(part)]
 
 
 def test_events_end_with_an_empty_line() -> None:
@@ -67,6 +67,6 @@ def test_cutting_never_matters(texts: list[str], end: bytes, cuts: list[int]) ->
     edges = sorted({0, len(stream), *(cut for cut in cuts if cut < len(stream))})
     parts = [stream[start:stop] for start, stop in pairwise(edges)]
     splitter = Splitter()
-    found = [event for part in parts for event in splitter.feed(part)]
-    assert b"".join(found) + splitter.finish() == stream
-    assert [data_of(event) for event in found] == [text.encode() for text in texts]
+    found = [pair for part in parts for pair in splitter.feed(part)]
+    assert b"".join(event for event, _ in found) + splitter.finish() == stream
+    assert [data for _, data in found] == [text.encode() for text in texts]

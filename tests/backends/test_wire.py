@@ -109,7 +109,7 @@ def test_a_whole_answer_is_read() -> None:
     reply = reply_of(body, request_of(b"{}"), CALL)
     choice = reply.choices[0]
     assert (choice.text, choice.reasoning, choice.refusal) == ("Hi", "hm", None)
-    assert choice.tool_calls == (ToolCall(name="f", arguments="{}"),)
+    assert choice.tool_calls == (ToolCall(name="f", arguments="{}", id="1"),)
     assert choice.logprobs == (-0.5,)
     assert reply.usage == Usage(
         input_tokens=10, cached_tokens=6, output_tokens=4, reasoning_tokens=2

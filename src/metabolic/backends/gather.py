@@ -9,16 +9,18 @@ from metabolic.core.attempt import ReplyChoice, ToolCall
 class Gathered:
     """The choices so far, by their index."""
 
-    __slots__ = ("_choices",)
+    __slots__ = ("_choices", "_expected")
 
-    def __init__(self) -> None:
-        """Begin with none."""
+    def __init__(self, expected: int = 1) -> None:
+        """Begin with none; ``expected`` is how many a whole answer has."""
         self._choices: dict[int, _Choice] = {}
+        self._expected = expected
 
     @property
     def finished(self) -> bool:
-        """Say whether there are choices and each has its finish reason."""
-        return bool(self._choices) and all(one.finish for one in self._choices.values())
+        """Say whether all choices are there and each has its finish reason."""
+        enough = len(self._choices) >= self._expected
+        return enough and all(one.finish for one in self._choices.values())
 
     def add(self, chunk: Chunk) -> None:
         """Add a chunk in full."""
@@ -28,8 +30,8 @@ class Gathered:
     def note(self, chunk: Lean) -> None:
         """Add only the finish reasons of a chunk."""
         for choice in chunk.choices or ():
-            one = self._at(choice.index)
-            one.finish = choice.finish_reason or one.finish
+            if choice.finish_reason is not None:
+                self._at(choice.index).finish = choice.finish_reason
 
     def choices(self) -> tuple[ReplyChoice, ...]:
         """Return the choices in the order of their indices."""
@@ -79,6 +81,7 @@ class _Choice:
         """Add a piece to the tool call its index names; one without an index is a new call."""
         index = len(self.tools) if piece.index is None else piece.index
         tool = self.tools.setdefault(index, _Tool())
+        tool.id = piece.id or tool.id
         function = piece.function or piece.custom
         if function is not None:
             tool.name += function.name or ""
@@ -91,7 +94,7 @@ class _Choice:
             refusal="".join(self.refusal) or None,
             finish_reason=self.finish,
             tool_calls=tuple(
-                ToolCall(name=tool.name, arguments="".join(tool.arguments))
+                ToolCall(name=tool.name, arguments="".join(tool.arguments), id=tool.id)
                 for _, tool in sorted(self.tools.items())
             ),
             logprobs=tuple(self.logprobs),
@@ -99,8 +102,9 @@ class _Choice:
 
 
 class _Tool:
-    __slots__ = ("arguments", "name")
+    __slots__ = ("arguments", "id", "name")
 
     def __init__(self) -> None:
         self.name = ""
+        self.id: str | None = None
         self.arguments: list[str] = []

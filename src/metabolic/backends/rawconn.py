@@ -79,9 +79,9 @@ class Exchange:
     async def wait(self) -> None:
         """Wait for the next thing to happen. Raises what broke the exchange."""
         if self.error is None and not self.complete:
-            self._waiter = self.connection.loop.create_future()
+            self._waiter = waiter = self.connection.loop.create_future()
             try:
-                await self._waiter
+                await waiter
             except asyncio.CancelledError:
                 self.close()
                 raise
@@ -95,8 +95,9 @@ class Exchange:
             waiter.set_result(None)
 
     async def head(self) -> None:
-        """Wait until status and headers are known."""
-        while not self.headed:
+        """Wait until status and headers are known (not streamed: until all of it is)."""
+        await self.wait()
+        while not (self.headed if self.streamed else self.complete):
             await self.wait()
 
     async def read(self) -> bytes:

@@ -93,7 +93,7 @@ class RawTransport:
             connection, reused = await self._wait_for_one()
         exchange = connection.begin(head, body, streamed=streamed, limit=self._link.max_body_bytes)
         try:
-            await (exchange.head() if streamed else exchange.wait())
+            await exchange.head()
         except Unreachable:
             if not (reused and exchange.stale) or self._closed:
                 raise
@@ -101,7 +101,7 @@ class RawTransport:
             exchange = connection.begin(
                 head, body, streamed=streamed, limit=self._link.max_body_bytes
             )
-            await (exchange.head() if streamed else exchange.wait())
+            await exchange.head()
         return exchange
 
     def _take(self) -> Connection | None:

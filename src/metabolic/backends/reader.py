@@ -7,6 +7,9 @@ properly after every choice had its finish reason; everything else is broken off
 
 __all__ = ["Reader"]
 
+from collections.abc import Callable
+from typing import Any
+
 import msgspec
 
 from metabolic.backends.gather import Gathered
@@ -33,7 +36,8 @@ class Reader:
     """
 
     __slots__ = (
-        "_call",
+        "_add",
+        "_decode",
         "_events",
         "_gathered",
         "_hides_logprobs",
@@ -55,9 +59,12 @@ class Reader:
         secret: str | None = None,
     ) -> None:
         """``max_event_bytes`` bounds one event; ``secret`` is never passed on in an error."""
-        self._call = call
         self._splitter = Splitter()
-        self._gathered = Gathered()
+        self._gathered = Gathered(_expected(request))
+        self._decode: Callable[[bytes], Chunk | Lean] = _lean.decode
+        self._add: Callable[[Any], None] = self._gathered.note
+        if call.keep:
+            self._decode, self._add = _chunk.decode, self._gathered.add
         self._usage = Usage()
         self._events = 0
         self._hides_usage = not request.include_usage
@@ -87,7 +94,7 @@ class Reader:
             if data_of(whole) is None and not rest.startswith(b":"):
                 self.error = self._no_stream(rest)
             else:
-                passed = self._pass([whole])
+                passed = self._pass([(whole, data_of(whole))])
         if not self.done and self.error is None:
             if self._gathered.finished:
                 self.done = True
@@ -101,45 +108,41 @@ class Reader:
         """Return what was answered so far; without ``call.keep``, usage and finish reasons only."""
         return Reply(choices=self._gathered.choices(), usage=self._usage)
 
-    def _pass(self, events: list[bytes]) -> bytes:
+    def _pass(self, events: list[tuple[bytes, bytes | None]]) -> bytes:
         passed: list[bytes] = []
-        for event in events:
+        for event, data in events:
             if self.done or self.error is not None:
                 break
+            if data is None:
+                continue
             try:
-                passed.append(self._event(event))
+                passed.append(self._event(event, data))
             except BackendError as exc:
                 self.error = exc
-        return b"".join(passed)
+        return passed[0] if len(passed) == 1 else b"".join(passed)
 
-    def _event(self, event: bytes) -> bytes:
+    def _event(self, event: bytes, data: bytes) -> bytes:
         """Return an event as the client may have it, ``b""`` if not at all.
 
         Raises:
             BackendError: it is an error, or no chunk of an answer.
         """
-        data = data_of(event)
-        if data is None:
-            return b""
         if data == b"[DONE]":
             self._end()
             return b""
         try:
-            if self._call.keep:
-                chunk = _chunk.decode(data)
-                self._gathered.add(chunk)
-            else:
-                chunk = _lean.decode(data)
-                self._gathered.note(chunk)
+            chunk = self._decode(data)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as exc:
             message = "an event of the deployment's answer is not a chunk of an answer"
             raise BadReply(message) from exc
-        if bytes(chunk.error) not in {b"", b"null"}:
-            raise error_in_band(bytes(chunk.error), secret=self._secret)
+        if chunk.error is not None:
+            raise error_in_band(msgspec.json.encode(chunk.error), secret=self._secret)
         self._events += 1
+        self._add(chunk)
         if chunk.usage is not None or chunk.timings is not None:
             self._usage = usage_of(chunk.usage, chunk.timings)
-        return self._shown(event, data, chunk)
+            return self._shown(event, data, chunk)
+        return self._shown(event, data, chunk) if self._hides_logprobs else event
 
     def _shown(self, event: bytes, data: bytes, chunk: Chunk | Lean) -> bytes:
         """Take out of an event what only Metabolic asked for."""
@@ -160,11 +163,16 @@ class Reader:
     def _no_stream(self, rest: bytes) -> BackendError:
         """Say what a body that is no event stream is: perhaps an error in plain JSON."""
         try:
-            error = bytes(_lean.decode(rest).error)
+            error = _lean.decode(rest).error
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            error = b""
-        if error not in {b"", b"null"}:
-            return error_in_band(error, secret=self._secret)
+            error = None
+        if error is not None:
+            return error_in_band(msgspec.json.encode(error), secret=self._secret)
         if self._events:
             return Unreachable(_BROKE_OFF)
         return BadReply("the deployment did not answer with a stream")
+
+
+def _expected(request: Request) -> int:
+    """Return how many choices a whole answer has: ``n`` for each prompt."""
+    return request.n * (len(request.messages) or 1 if request.dialect == "completions" else 1)

@@ -17,6 +17,8 @@ __all__ = [
     "usage_of",
 ]
 
+from typing import Any
+
 from msgspec import Raw, Struct
 
 from metabolic.core.request import Usage
@@ -74,6 +76,7 @@ class ToolDelta(Struct, frozen=True, gc=False):
     """A tool call, or a piece of one; ``index`` says which."""
 
     index: int | None = None
+    id: str | None = None
     function: _Function | None = None
     custom: _Function | None = None
 
@@ -110,7 +113,7 @@ class Chunk(Struct, frozen=True, gc=False):
     choices: list[ChunkChoice] | None = None
     usage: Tokens | None = None
     timings: _Timings | None = None
-    error: Raw = Raw(b"")
+    error: Any = None
 
 
 class Answered(Chunk, frozen=True, gc=False):
@@ -130,7 +133,7 @@ class Lean(Struct, frozen=True, gc=False):
     choices: list[_LeanChoice] | None = None
     usage: Tokens | None = None
     timings: _Timings | None = None
-    error: Raw = Raw(b"")
+    error: Any = None
 
 
 def text_of(content: str | list[_Part] | None) -> str:
@@ -142,28 +145,28 @@ def text_of(content: str | list[_Part] | None) -> str:
 
 def usage_of(tokens: Tokens | None, timings: _Timings | None) -> Usage:
     """Return the usage as reported; llama.cpp's timings fill what ``usage`` leaves open."""
-    tokens = tokens or Tokens()
-    timings = timings or _Timings()
-    details = tokens.prompt_tokens_details
-    cached = _first(
-        details.cached_tokens if details else None,
-        tokens.prompt_cache_hit_tokens,
-        timings.cache_n,
-    )
-    computed = timings.prompt_n
-    total = None if computed is None else computed + (timings.cache_n or 0)
-    output = tokens.completion_tokens_details
+    cached = reasoning = given = taken = None
+    if tokens is not None:
+        given, taken = tokens.prompt_tokens, tokens.completion_tokens
+        if tokens.prompt_tokens_details is not None:
+            cached = tokens.prompt_tokens_details.cached_tokens
+        if cached is None:
+            cached = tokens.prompt_cache_hit_tokens
+        if tokens.completion_tokens_details is not None:
+            reasoning = tokens.completion_tokens_details.reasoning_tokens
+    if timings is not None:
+        cached = timings.cache_n if cached is None else cached
+        taken = timings.predicted_n if taken is None else taken
+        if given is None and timings.prompt_n is not None:
+            given = timings.prompt_n + (timings.cache_n or 0)
     return Usage(
-        input_tokens=_first(tokens.prompt_tokens, total),
-        cached_tokens=cached,
-        output_tokens=_first(tokens.completion_tokens, timings.predicted_n),
-        reasoning_tokens=_first(output.reasoning_tokens if output else None),
+        input_tokens=_count(given),
+        cached_tokens=_count(cached),
+        output_tokens=_count(taken),
+        reasoning_tokens=_count(reasoning),
     )
 
 
-def _first(*counts: int | None) -> int | None:
-    """Return the first count that is one: given, and not negative."""
-    for count in counts:
-        if count is not None and count >= 0:
-            return count
-    return None
+def _count(tokens: int | None) -> int | None:
+    """Return a count that is one; a negative one says that nobody counted."""
+    return None if tokens is None or tokens < 0 else tokens

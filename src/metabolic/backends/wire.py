@@ -45,6 +45,7 @@ Fields = dict[str, Raw]
 _TRUE, _NULL = Raw(b"true"), Raw(b"null")
 _WITH_USAGE = Raw(b'{"include_usage":true}')
 _ONE = Raw(b"1")
+_SILENT = Said()
 
 _encode = msgspec.json.encode
 _fields = msgspec.json.Decoder(Fields)
@@ -92,8 +93,8 @@ def reply_of(body: bytes, request: Request, call: Call, *, secret: str | None = 
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as exc:
         message = "the deployment's answer is not an OpenAI answer"
         raise BadReply(message) from exc
-    if (error := bytes(answered.error)) and error != b"null":
-        raise error_in_band(error, secret=secret)
+    if answered.error is not None:
+        raise error_in_band(_encode(answered.error), secret=secret)
     if request.dialect == "embeddings":
         if not answered.data:
             message = "the deployment's answer has no embeddings"
@@ -103,7 +104,7 @@ def reply_of(body: bytes, request: Request, call: Call, *, secret: str | None = 
         raise BadReply(message)
     hidden = call.logprobs and not request.sampling.logprobs
     return Reply(
-        choices=tuple(_choice(choice) for choice in answered.choices or ()),
+        choices=tuple([_choice(choice) for choice in answered.choices or ()]),
         usage=usage_of(answered.usage, answered.timings),
         body=strip_logprobs(body) if hidden else body,
     )
@@ -148,13 +149,13 @@ def _vary(fields: Fields, request: Request, variant: Variant) -> None:
 
 
 def _choice(choice: ChunkChoice) -> ReplyChoice:
-    said = choice.message or Said()
+    said = choice.message or _SILENT
     return ReplyChoice(
         text=choice.text if choice.text is not None else text_of(said.content),
         reasoning=said.reasoning_content or said.reasoning or "",
         refusal=said.refusal,
         finish_reason=choice.finish_reason,
-        tool_calls=_tool_calls(said),
+        tool_calls=_tool_calls(said) if said.tool_calls or said.function_call else (),
         logprobs=tuple(choice.logprobs.values()) if choice.logprobs else (),
     )
 
@@ -164,7 +165,8 @@ def _tool_calls(said: Said) -> tuple[ToolCall, ...]:
     for delta in said.tool_calls or ():
         function = delta.function or delta.custom
         if function is not None:
-            calls.append(ToolCall(name=function.name or "", arguments=function.arguments or ""))
+            name, arguments = function.name or "", function.arguments or ""
+            calls.append(ToolCall(id=delta.id, name=name, arguments=arguments))
     if (old := said.function_call) is not None:
         calls.append(ToolCall(name=old.name or "", arguments=old.arguments or ""))
     return tuple(calls)

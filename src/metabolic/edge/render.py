@@ -109,7 +109,7 @@ def holds_finish(event: bytes) -> bool:
 
     It is to be held back until the ``metabolic`` object is known, which goes into the last one.
     """
-    if b'"usage"' not in event:
+    if event.find(b'"usage"') < 0:
         told = event.count(b'"finish_reason"')
         if told == event.count(b'"finish_reason":null'):
             return False
