@@ -157,11 +157,13 @@ def test_with_every_engine_killed_the_gateway_answers_or_says_why(line: Running)
     for pid in before.values():
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
+    status, said = 200, None
     try:
-        assert ask(line).choices[0].message.content
+        said = ask(line).choices[0].message.content
     except openai.APIStatusError as error:
-        assert error.status_code in {502, 503, 504}
-        assert isinstance(error.body, dict)
+        status, said = error.status_code, error.body
+    assert status in {200, 502, 503, 504}
+    assert said
     wait(lambda: set(states(line).values()) == {"warm"}, line)
     assert ask(line).choices[0].message.content
 

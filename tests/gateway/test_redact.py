@@ -12,7 +12,8 @@ from metabolic.core.errors import Refused, Unreachable
 from metabolic.core.ports import Sink
 from metabolic.core.request import Ask, Request
 from metabolic.gateway.app import App
-from metabolic.gateway.redact import MASK, RedactingFormatter, Redactor, secrets_of
+from metabolic.gateway.log import RedactingFormatter
+from metabolic.gateway.redact import MASK, Redactor, secrets_of
 from metabolic.testing.asgi import Client
 from metabolic.testing.runtime import FakeOutcome, FakeRuntime, events, failing, streaming
 
@@ -52,6 +53,7 @@ def test_a_known_secret_is_masked_wherever_it_stands(text: str) -> None:
         "Authorization: Bearer abc.def.ghi",
         "authorization: bearer s3cr3t",
         "GET /v1/x?key=AIzaSyabcdefgh",
+        "AIzaSyabcdefghijklmnopqrstuvwxyz",
         "hf_abcdefghijkl",
         "https://me:pass@host/v1",
     ],

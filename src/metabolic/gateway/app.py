@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from metabolic.core.errors import MetabolicError, RequestError
 from metabolic.gateway.admin import Admin
 from metabolic.gateway.chat import Dialect, Inference
-from metabolic.gateway.exchange import Exchange
+from metabolic.gateway.exchange import Exchange, Identities
 from metabolic.gateway.models import Models
 from metabolic.gateway.redact import Redactor, secrets_of
 from metabolic.gateway.reply import Response, error_event, error_response
@@ -50,6 +50,7 @@ class App:
         """Wire the handlers to a runtime that is not started yet."""
         self.runtime = runtime
         self.inference = Inference(runtime)
+        self._identities = Identities()
         self.admin = Admin(self.inference)
         models = Models(self.inference)
         self._reads: dict[str, Handler] = {
@@ -71,7 +72,7 @@ class App:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI scope."""
         if scope["type"] == "http":
-            await self._http(Exchange(scope, receive, send))
+            await self._http(Exchange(scope, receive, send, identity=self._identities()))
         elif scope["type"] == "lifespan":
             await self._lifespan(receive, send)
         else:

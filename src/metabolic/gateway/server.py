@@ -1,21 +1,20 @@
 """Runs the gateway: uvicorn, its signals, its log."""
 
-__all__ = ["Server", "configure_logging", "serve"]
+__all__ = ["Server", "serve"]
 
 import asyncio
 import contextlib
 import logging
 import signal
 import socket
-import sys
 from collections.abc import Callable, Generator
 
 import uvicorn
 
 from metabolic.config import Config
 from metabolic.core.errors import MetabolicError
+from metabolic.gateway import log
 from metabolic.gateway.app import App
-from metabolic.gateway.redact import RedactingFormatter, Redactor, secrets_of
 from metabolic.gateway.seam import Serving
 
 _log = logging.getLogger("metabolic.gateway")
@@ -30,8 +29,14 @@ _BACKLOG = 2048
 class Server(uvicorn.Server):
     """One gateway on one socket: SIGTERM and SIGINT drain, a second one stops, SIGHUP reloads."""
 
-    def __init__(self, app: App, *, load: Callable[[], Config] | None = None) -> None:
-        """``load`` reads the configuration again on SIGHUP; without it the signal is ignored."""
+    def __init__(
+        self,
+        app: App,
+        *,
+        load: Callable[[], Config] | None = None,
+        lines: log.BatchHandler | None = None,
+    ) -> None:
+        """``load`` reads the configuration again on SIGHUP; ``lines`` is flushed now and then."""
         table = app.runtime.config.server
         super().__init__(
             uvicorn.Config(
@@ -52,6 +57,7 @@ class Server(uvicorn.Server):
         )
         self.app = app
         self._load = load
+        self._lines = lines
         self._reload: asyncio.Task[None] | None = None
 
     @property
@@ -64,6 +70,12 @@ class Server(uvicorn.Server):
         await super().startup(sockets)
         if self.started:
             _log.info("listening", extra={"host": self.config.host, "port": self.port})
+
+    async def on_tick(self, counter: int) -> bool:
+        """Write the log; uvicorn calls this ten times a second."""
+        if self._lines is not None:
+            self._lines.flush()
+        return await super().on_tick(counter)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None]:
@@ -115,20 +127,12 @@ def serve(runtime: Serving, *, load: Callable[[], Config] | None = None) -> int:
 
     ``load`` reads the configuration again, for SIGHUP.
     """
-    configure_logging(runtime.config)
-    server = Server(App(runtime), load=load)
+    lines = log.configure(runtime.config)
+    server = Server(App(runtime), load=load, lines=lines)
     try:
         server.run()
     except SystemExit as stop:  # uvicorn's way to say that start-up failed
         return int(stop.code or 0)
+    finally:
+        lines.flush()
     return 0
-
-
-def configure_logging(config: Config) -> None:
-    """Log to standard error, one line a record, without secrets."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(RedactingFormatter(Redactor(secrets_of(config))))
-    logging.basicConfig(level=config.server.log_level.upper(), handlers=[handler], force=True)
-    logging.getLogger("uvicorn").setLevel(logging.WARNING)
-    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
-    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
