@@ -95,3 +95,37 @@ async def test_a_watch_resolves_when_the_client_leaves_and_not_before() -> None:
     leaving.set()
     await watch.gone
     watch.close()
+
+
+async def test_a_watch_survives_a_receive_that_only_yields():
+    calls: list[int] = []
+
+    async def receive() -> dict[str, str]:
+        calls.append(1)
+        await asyncio.sleep(0)
+        return {"type": "http.request" if len(calls) < 3 else "http.disconnect"}
+
+    watch = Watch(receive)
+    await watch.gone
+    assert len(calls) == 3
+    watch.close()
+
+
+async def test_a_closed_watch_lets_go_of_receive():
+    ended: list[str] = []
+    waiting = asyncio.Event()
+
+    async def receive() -> dict[str, str]:
+        try:
+            await waiting.wait()
+        finally:
+            ended.append("let go")
+        return {"type": "http.disconnect"}
+
+    watch = Watch(receive)
+    watch.close()
+    watch.close()
+    waiting.set()
+    await asyncio.sleep(0)
+    assert ended == ["let go"]
+    assert not watch.gone.done()

@@ -128,7 +128,7 @@ def run(*, seed: int = 0, quick: bool = False) -> Report:
 
     began_s = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="metabolic-bench-") as folder:
-        bench = _Bench(Path(folder), windows=2 if quick else 7, seconds=0.6 if quick else 2.0)
+        bench = _Bench(Path(folder), windows=2 if quick else 7, seconds=0.4 if quick else 2.0)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(bench.measure())
     return report(

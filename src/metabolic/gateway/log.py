@@ -9,6 +9,7 @@ __all__ = ["BatchHandler", "RedactingFormatter", "configure"]
 import logging
 import sys
 import time
+from itertools import islice
 from typing import TextIO
 
 from metabolic.config import Config
@@ -36,13 +37,16 @@ class RedactingFormatter(logging.Formatter):
         if second != self._second:
             self._second = second
             self._stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
-        line = (
-            f"{self._stamp}.{int(record.msecs):03d}Z {record.levelname} "
-            f"{record.name} {record.getMessage()}"
-        )
-        for name, value in record.__dict__.items():
-            if name not in _STANDARD:
-                line += f" {name}={value}"
+        parts = [
+            f"{self._stamp}.{int(record.msecs):03d}Z",
+            record.levelname,
+            record.name,
+            record.getMessage(),
+        ]
+        # What came in as ``extra`` stands behind what every record has.
+        for name, value in islice(record.__dict__.items(), _STANDARD, None):
+            parts.append(f"{name}={value}")
+        line = " ".join(parts)
         if record.exc_info and not record.exc_text:
             record.exc_text = self.formatException(record.exc_info)
         if record.exc_text:
@@ -89,7 +93,5 @@ def configure(config: Config) -> BatchHandler:
     return handler
 
 
-_STANDARD = frozenset(
-    {*logging.LogRecord("", 0, "", 0, "", (), None).__dict__, "message", "asctime", "color_message"}
-)
-"""What every record has; anything else came in through ``extra``."""
+_STANDARD = len(logging.LogRecord("", 0, "", 0, "", (), None).__dict__)
+"""How many attributes every record has before ``extra``."""
