@@ -12,6 +12,7 @@ from metabolic.bench import policies
 from metabolic.bench.answers import Asked, Book, Measured, Recorded, load
 from metabolic.bench.cascade import Options, Outcome, run
 from metabolic.bench.folding import Case, cases, default_validators, fold, single
+from metabolic.bench.questions import half_of
 from metabolic.cli import bench as command
 from metabolic.config import Config, parse
 from metabolic.core.errors import ConfigError
@@ -70,7 +71,6 @@ def made_up(count: int = 240, *, honest: bool = True, cpu: bool = True) -> Book:
                 id=name,
                 set="odd" if number % 2 else "even",
                 kind="k",
-                half=number // 2 % 2,
                 chars=20 + number % 50,
                 signals=Signals(task=lane, lane=lane, expected_output_tokens=2),
             )
@@ -167,7 +167,7 @@ def test_every_policy_is_reported_on_every_set_and_pooled(tmp_path: Path):
         assert row["energy_j"] == pytest.approx(4.0 * row["cpu_s"])
         assert row["latency_p50_s"] <= row["latency_p95_s"]
         assert {"cost_usd", "strong_share", "n"} <= set(row)
-    assert rows["cascade", "all"]["n"] == 120
+    assert rows["cascade", "all"]["n"] == sum(half_of(f"q{n}", 0) for n in range(240))
 
 
 def test_random_has_the_cascades_shares(tmp_path: Path):

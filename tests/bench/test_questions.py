@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from metabolic.bench.grading import is_right
-from metabolic.bench.questions import SHOTS, own_questions, prompt, sampled_questions
+from metabolic.bench.questions import SHOTS, half_of, own_questions, prompt, sampled_questions
 from metabolic.core.errors import ConfigError
 
 OWN = own_questions()
@@ -37,9 +37,9 @@ def test_every_right_answer_is_graded_right_and_nonsense_is_not() -> None:
 
 
 def test_the_halves_are_of_similar_size_and_depend_on_the_seed() -> None:
-    halves = [one.half(0) for one in OWN]
+    halves = [half_of(one.id, 0) for one in OWN]
     assert 0.35 < sum(halves) / len(halves) < 0.65
-    assert halves != [one.half(1) for one in OWN]
+    assert halves != [half_of(one.id, 1) for one in OWN]
 
 
 def test_a_prompt_ends_with_the_question() -> None:

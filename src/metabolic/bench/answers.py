@@ -20,7 +20,7 @@ import asyncio
 import contextlib
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -50,12 +50,11 @@ class Measured(Struct, frozen=True, kw_only=True, tag="deployment"):
 
 
 class Asked(Struct, frozen=True, kw_only=True, tag="question"):
-    """A question as it was asked: its set, half, length, and what the classifier saw."""
+    """A question as it was asked: its set, length, and what the classifier saw."""
 
     id: str
     set: str
     kind: str
-    half: int
     chars: int
     signals: Signals
 
@@ -80,6 +79,10 @@ class Recorded(Struct, frozen=True, kw_only=True, tag="answer"):
     failure: str | None = None
 
 
+Line = Measured | Asked | Recorded
+"""One line of a file."""
+
+
 class Book(Struct, kw_only=True):
     """All that was recorded: deployments by name, questions by id, answers by both."""
 
@@ -87,7 +90,7 @@ class Book(Struct, kw_only=True):
     questions: dict[str, Asked] = {}
     answers: dict[tuple[str, str], Recorded] = {}
 
-    def add(self, line: Measured | Asked | Recorded) -> None:
+    def add(self, line: Line) -> None:
         """Enter one line."""
         match line:
             case Measured():
@@ -134,7 +137,7 @@ def load(path: Path) -> Book:
     book = Book()
     if not path.exists():
         return book
-    decoder = msgspec.json.Decoder(Measured | Asked | Recorded)
+    decoder = msgspec.json.Decoder[Line](Line)
     lines = path.read_bytes().splitlines(keepends=True)
     for number, line in enumerate(lines, 1):
         try:
@@ -152,38 +155,87 @@ async def record(
     questions: Sequence[Question],
     *,
     classifier: Classifier,
-    seed: int,
     save: Path | None = None,
     say: Callable[[str], None],
 ) -> Book:
-    """Ask every respondent every question, each serially, and return the book.
+    """Ask every respondent every question and return the book.
 
-    Engines are asked at the same time, as many as there are cores. With ``save`` each line is
+    One question after the other; engines work on it at the same time, as many as there are cores,
+    so that a machine busy with other things weighs on all of them alike. With ``save`` each line is
     appended to the file at once, and what the file has already is not asked again.
     """
     book = Book()
     if save is not None:
         book = load(save)
         _drop_cut_line(save)
+    with _pen(book, save) as enter:
+        for one in respondents:
+            enter(Measured(deployment=one.deployment))
+        for question in questions:
+            if question.id not in book.questions:
+                enter(_asked(question, classifier))
+        known = frozenset(book.answers)
+        left = [
+            (question, missing)
+            for question in questions
+            if (missing := [one for one in respondents if _key(question, one) not in known])
+        ]
+        await _interview(respondents, left, enter, say)
+    return book
+
+
+@contextlib.contextmanager
+def _pen(book: Book, save: Path | None) -> Generator[Callable[[Line], None]]:
+    """Give the means to enter a line, in the book and at once in the file, if there is one."""
     with contextlib.ExitStack() as stack:
         file = None if save is None else stack.enter_context(save.open("ab"))
 
-        def enter(line: Measured | Asked | Recorded) -> None:
+        def enter(line: Line) -> None:
             book.add(line)
             if file is not None:
                 file.write(msgspec.json.encode(line) + b"\n")
                 file.flush()
 
-        for one in respondents:
-            enter(Measured(deployment=one.deployment))
-        for question in questions:
-            if question.id not in book.questions:
-                enter(_asked(question, classifier, seed))
-        turns = asyncio.Semaphore(os.cpu_count() or 1)
-        async with asyncio.TaskGroup() as group:
-            for one in respondents:
-                group.create_task(_interview(one, questions, book.answers, enter, turns, say))
-    return book
+        yield enter
+
+
+async def _interview(
+    respondents: Sequence[Respondent],
+    left: Sequence[tuple[Question, list[Respondent]]],
+    enter: Callable[[Line], None],
+    say: Callable[[str], None],
+) -> None:
+    """Ask what is left, question by question."""
+    if not left:
+        return
+    turns = asyncio.Semaphore(os.cpu_count() or 1)
+    # The worked examples enter the prompt caches unmeasured.
+    await _ask_all(respondents, _WARM_UP, turns)
+    every = max(1, len(left) // 40)
+    for number, (question, missing) in enumerate(left, 1):
+        for answer in await _ask_all(missing, question, turns):
+            enter(answer)
+        if number % every == 0 or number == len(left):
+            say(f"{number} of {len(left)} questions")
+
+
+def _key(question: Question, one: Respondent) -> tuple[str, str]:
+    """Return under which key an answer is in the book."""
+    return question.id, one.deployment.name
+
+
+async def _ask_all(
+    respondents: Sequence[Respondent], question: Question, turns: asyncio.Semaphore
+) -> list[Recorded]:
+    """Ask everyone the same question at about the same time, so that they are paired in load."""
+
+    async def ask(one: Respondent) -> Recorded:
+        async with turns:
+            return await _ask(one, question)
+
+    async with asyncio.TaskGroup() as group:
+        asked = [group.create_task(ask(one)) for one in respondents]
+    return [one.result() for one in asked]
 
 
 def _drop_cut_line(path: Path) -> None:
@@ -193,39 +245,16 @@ def _drop_cut_line(path: Path) -> None:
         path.write_bytes(held[: held.rfind(b"\n") + 1])
 
 
-def _asked(question: Question, classifier: Classifier, seed: int) -> Asked:
+def _asked(question: Question, classifier: Classifier) -> Asked:
     """Return a question with what the classifier sees of it."""
     request = Request(id=question.id, dialect="chat", model="auto", messages=prompt(question))
     return Asked(
         id=question.id,
         set=question.set,
         kind=question.kind,
-        half=question.half(seed),
         chars=len(question.text),
         signals=classifier.classify(request),
     )
-
-
-async def _interview(
-    one: Respondent,
-    questions: Sequence[Question],
-    known: Mapping[tuple[str, str], Recorded],
-    enter: Callable[[Recorded], None],
-    turns: asyncio.Semaphore,
-    say: Callable[[str], None],
-) -> None:
-    """Ask one respondent what it has not answered yet."""
-    name = one.deployment.name
-    left = [question for question in questions if (question.id, name) not in known]
-    if left:
-        async with turns:
-            await _ask(one, _WARM_UP)  # the worked examples enter the prompt cache unmeasured
-    every = max(1, len(left) // 20)
-    for number, question in enumerate(left, 1):
-        async with turns:
-            enter(await _ask(one, question))
-        if number % every == 0 or number == len(left):
-            say(f"{name}: {number} of {len(left)} questions")
 
 
 async def _ask(one: Respondent, question: Question) -> Recorded:

@@ -19,7 +19,7 @@ from metabolic.bench.answers import Book, load, record
 from metabolic.bench.comparison import compare
 from metabolic.bench.fleet import open_fleet
 from metabolic.bench.folding import Case, cases, default_validators
-from metabolic.bench.questions import Question, own_questions, sampled_questions
+from metabolic.bench.questions import Question, half_of, own_questions, sampled_questions
 from metabolic.bench.report import Report, progress, report
 from metabolic.config import Config
 from metabolic.core.decision import Belief
@@ -82,7 +82,6 @@ async def _measure(config: Config, options: Options) -> Book:
             respondents,
             questions,
             classifier=plugins.classifier(routing.kind, routing.options),
-            seed=options.seed,
             save=options.save,
             say=progress,
         )
@@ -100,7 +99,7 @@ def _questions(options: Options) -> tuple[Question, ...]:
 
 def _few(questions: tuple[Question, ...], half: int, seed: int) -> tuple[Question, ...]:
     """Return a few questions of one half, of all kinds."""
-    some = [one for one in questions if one.half(seed) == half]
+    some = [one for one in questions if half_of(one.id, seed) == half]
     return tuple(some[:: -(-len(some) // _QUICK_QUESTIONS)])
 
 
@@ -108,8 +107,8 @@ def _outcome(
     config: Config, options: Options, book: Book, found: tuple[Case, ...], *, began_s: float
 ) -> Outcome:
     """Choose on one half, report on the other."""
-    chosen_on = [case for case in found if case.asked.half == 0]
-    reported = [case for case in found if case.asked.half == 1]
+    chosen_on = [case for case in found if half_of(case.asked.id, options.seed) == 0]
+    reported = [case for case in found if half_of(case.asked.id, options.seed) == 1]
     if not chosen_on or not reported:
         message = f"{len(found)} questions are too few for two halves"
         raise ConfigError(message)

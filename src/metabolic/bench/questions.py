@@ -1,6 +1,15 @@
 """Questions with exact answers: our own, and sampled ones from data beside the checkout."""
 
-__all__ = ["SHOTS", "SYSTEM", "Grade", "Question", "own_questions", "prompt", "sampled_questions"]
+__all__ = [
+    "SHOTS",
+    "SYSTEM",
+    "Grade",
+    "Question",
+    "half_of",
+    "own_questions",
+    "prompt",
+    "sampled_questions",
+]
 
 import json
 import random
@@ -65,9 +74,10 @@ class Question(Struct, frozen=True, kw_only=True):
     answers: tuple[str, ...]
     choices: tuple[str, ...] = ()
 
-    def half(self, seed: int) -> int:
-        """Return 0 (thresholds are chosen on these) or 1 (and reported on these)."""
-        return crc32(f"{seed}:{self.id}".encode()) & 1
+
+def half_of(question_id: str, seed: int) -> int:
+    """Return 0 (thresholds are chosen on these questions) or 1 (and reported on these)."""
+    return crc32(f"{seed}:{question_id}".encode()) & 1
 
 
 class _Own(Struct, frozen=True, kw_only=True):
