@@ -195,6 +195,13 @@ async def test_a_refusal_keeps_status_and_body(reach: Reach, ask: Ask, call: Cal
     assert b'"message":"fault 422"' in caught.value.body
 
 
+async def test_an_error_whose_text_never_comes_is_still_that_error(
+    reach: Reach, ask: Ask, call: Call
+) -> None:
+    with pytest.raises(BadReply, match="500"):
+        await reach("fault:stall-error", connect_timeout_s=0.1).stream(ask(), call)
+
+
 async def test_a_refused_connection_fails_at_once(ask: Ask, call: Call, transport: Any) -> None:
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))

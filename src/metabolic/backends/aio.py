@@ -146,6 +146,8 @@ class AioDownload:
 
     async def drain(self, seconds: float) -> None:
         """Wait a little for the end of the body; then close if it has not come."""
+        if self._response.content.at_eof():
+            return
         try:
             async with asyncio.timeout(seconds):
                 while await self.read():

@@ -77,16 +77,13 @@ class Exchange:
         self._waiter: asyncio.Future[None] | None = None
 
     async def wait(self) -> None:
-        """Wait for the next thing to happen. Raises what broke the exchange."""
-        if self.error is None and not self.complete:
-            self._waiter = waiter = self.connection.loop.create_future()
-            try:
-                await waiter
-            except asyncio.CancelledError:
-                self.close()
-                raise
-        if self.error is not None:
-            raise self.error
+        """Wait for the next thing to happen; being cancelled closes the connection."""
+        self._waiter = waiter = self.connection.loop.create_future()
+        try:
+            await waiter
+        except asyncio.CancelledError:
+            self.close()
+            raise
 
     def wake(self) -> None:
         """Wake the waiter, if there is one."""
@@ -96,8 +93,9 @@ class Exchange:
 
     async def head(self) -> None:
         """Wait until status and headers are known (not streamed: until all of it is)."""
-        await self.wait()
         while not (self.headed if self.streamed else self.complete):
+            if self.error is not None:
+                raise self.error
             await self.wait()
 
     async def read(self) -> bytes:
@@ -105,6 +103,8 @@ class Exchange:
         while not self.parts:
             if self.complete:
                 return b""
+            if self.error is not None:
+                raise self.error
             await self.wait()
         parts = self.parts
         data = parts[0] if len(parts) == 1 else b"".join(parts)
@@ -116,6 +116,8 @@ class Exchange:
 
     async def drain(self, seconds: float) -> None:
         """Wait a little for the end of the body; then close if it has not come."""
+        if self.complete:
+            return
         try:
             async with asyncio.timeout(seconds):
                 while await self.read():

@@ -2,7 +2,7 @@
 
     by status          <status> (any) · 429 (Retry-After in seconds) · 429-date · 503-busy
     before an answer   reset · reset-headers · garbage · giant-headers · giant-header · stall
-                       html · empty · array · no-choices · early · redirect · upgrade
+                       html · empty · array · no-choices · early · redirect · upgrade · stall-error
                        continue (and then a healthy answer)
     in a whole answer  cut-body · short-length · long-length · drip · until-close · until-reset
                        huge
@@ -358,6 +358,7 @@ FAULTS: dict[str, Fault] = {
     "stall": stall,
     "until-close": until_close,
     "until-reset": until_reset,
+    "stall-error": say(head(500, length=64)),
     "upgrade": say(b"HTTP/1.1 101 X\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n"),
 }
 """Faults by name; statuses, ``cut<k>`` and ``stall<k>`` are made by ``find``."""
