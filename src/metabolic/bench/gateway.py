@@ -87,6 +87,7 @@ class _Run(Struct, frozen=True, kw_only=True):
 
 
 _DIRECT = "direct"
+_FLOOR = "bare uvicorn"
 _STREAM = "metabolic-delivery: stream\r\n"
 _HOLD = "metabolic-delivery: hold\r\n"
 _CASES = (
@@ -94,6 +95,7 @@ _CASES = (
     _Case(target=_DIRECT, concurrency=1, body_bytes=_SMALL_BYTES),
     _Case(target="gateway", concurrency=16, body_bytes=_SMALL_BYTES),
     _Case(target=_DIRECT, concurrency=16, body_bytes=_SMALL_BYTES),
+    _Case(target=_FLOOR, concurrency=16, body_bytes=_SMALL_BYTES),
     _Case(target="gateway", concurrency=16, body_bytes=_LARGE_BYTES),
     _Case(target="gateway", concurrency=64, body_bytes=_SMALL_BYTES),
     _Case(target=_DIRECT, concurrency=64, body_bytes=_SMALL_BYTES),
@@ -149,12 +151,14 @@ class _Bench:
     def __init__(self, folder: Path, *, windows: int, seconds: float) -> None:
         self._folder, self._windows, self._seconds = folder, windows, seconds
         self._runs: dict[_Case, list[_Run]] = {case: [] for case in _CASES}
+        self._targets: dict[str, tuple[Child | None, int]] = {}
         self.figures: dict[str, Figure] = {}
         self.rows: list[Row] = []
         self.missing: list[Missing] = []
         self.notes: list[str] = [
             "low and high are the smallest and largest window; value is the median",
             "gateway and upstream in Python, one core each; the client shares the upstream's",
+            "bare uvicorn: the HTTP server alone, for scale on this machine",
         ]
 
     async def measure(self) -> None:
@@ -168,9 +172,19 @@ class _Bench:
             port = int(upstream.line())
             starts = [await self._start_once(port, mine) for _ in range(3)]
             gateway, gateway_port, start_s = self._spawn(port, mine)
-            with gateway:
+            floor_port, floor_log = free_port(), self._folder / "floor.log"
+            with (
+                gateway,
+                Child("metabolic.bench.floor", str(floor_port), core=mine, log=floor_log) as floor,
+            ):
                 starts.append(await _up(gateway, gateway_port, start_s))
-                await self._load(gateway, gateway_port, port)
+                await _up(floor, floor_port, time.perf_counter())
+                self._targets = {
+                    _DIRECT: (None, port),
+                    _FLOOR: (floor, floor_port),
+                    "gateway": (gateway, gateway_port),
+                }
+                await self._load(gateway)
         self._put("startup_s", starts, "s", len(starts))
         self._work_out()
 
@@ -191,25 +205,26 @@ class _Bench:
         with child:
             return await _up(child, port, began_s)
 
-    async def _load(self, gateway: Child, port: int, upstream: int) -> None:
+    async def _load(self, gateway: Child) -> None:
         """Visit every case in turn, ``windows`` times; the first visit warms up."""
         idle = gateway.rss_bytes()
         for window in range(self._windows + 1):
             progress(f"window {window} of {self._windows}" if window else "warming up")
             for case in _CASES:
-                direct = case.target.startswith(_DIRECT)
-                before_s = gateway.cpu_s()
-                load = await drive(
-                    upstream if direct else port,
-                    case.raw(),
-                    concurrency=case.concurrency,
-                    seconds=self._seconds if window else self._seconds / 4,
-                )
-                cpu_s = None if direct else gateway.cpu_s() - before_s
+                run = await self._window(case, self._seconds if window else self._seconds / 4)
                 if window:
-                    self._runs[case].append(_Run(load=load, cpu_s=cpu_s))
+                    self._runs[case].append(run)
         self._put("rss_idle_mb", [idle / 1e6], "MB", 1)
         self._put("rss_after_mb", [gateway.rss_bytes() / 1e6], "MB", 1)
+
+    async def _window(self, case: _Case, seconds: float) -> _Run:
+        """Load one target for a while."""
+        child, port = next(
+            target for name, target in self._targets.items() if case.target.startswith(name)
+        )
+        before_s = child.cpu_s() if child else 0.0
+        load = await drive(port, case.raw(), concurrency=case.concurrency, seconds=seconds)
+        return _Run(load=load, cpu_s=child.cpu_s() - before_s if child else None)
 
     def _work_out(self) -> None:
         """Turn windows into figures and rows."""

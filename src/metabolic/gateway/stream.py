@@ -64,18 +64,19 @@ class EventStream:
         self.stalled = False
 
     async def write(self, events: bytes) -> None:
-        """Pass whole events on; waits while the client is slow."""
-        if holds_finish(events):
-            cut = events.rfind(b"\n\n", 0, -2) + 2
-            passed = self._held + events[:cut] if cut > 1 else self._held
-            self._held = events[cut:] if cut > 1 else events
-            if passed:
-                await self._pass(passed)
-        elif self._held:
-            passed, self._held = self._held + events, b""
-            await self._pass(passed)
+        """Pass whole events on; waits while the client is slow.
+
+        Only the last event of a piece may have to be held: what follows another is not the end.
+        """
+        cut = events.rfind(b"\n\n", 0, -2) + 2
+        last = events[cut:] if cut > 1 else events
+        if holds_finish(last):
+            passed = self._held + events[: len(events) - len(last)]
+            self._held = last
         else:
-            await self._pass(events)
+            passed, self._held = self._held + events, b""
+        if passed:
+            await self._pass(passed)
 
     async def finish(self, summary: bytes) -> None:
         """End a whole answer: the held event with ``summary`` in it, then ``[DONE]``."""
