@@ -8,6 +8,7 @@ and everything is reported on the other. CPU seconds are net: drafts thrown away
 __all__ = ["Options", "Outcome", "run"]
 
 import asyncio
+import random
 import time
 from pathlib import Path
 
@@ -92,9 +93,12 @@ def _questions(options: Options) -> tuple[Question, ...]:
     own = own_questions()
     if options.quick:
         return tuple(question for half in (0, 1) for question in _few(own, half, options.seed))
-    if options.data is None:
-        return own
-    return (*own, *sampled_questions(options.data, count=options.count, seed=options.seed))
+    asked = list(own)
+    if options.data is not None:
+        asked += sampled_questions(options.data, count=options.count, seed=options.seed)
+    # In any order, so that a run that is broken off has asked a fair sample of all sets.
+    random.Random(options.seed).shuffle(asked)
+    return tuple(asked)
 
 
 def _few(questions: tuple[Question, ...], half: int, seed: int) -> tuple[Question, ...]:
