@@ -28,6 +28,7 @@ from metabolic.core.attempt import (
     Ended,
     Event,
     Failure,
+    FailureKind,
     Finish,
     Open,
     Progress,
@@ -81,7 +82,32 @@ class Driver(Struct, frozen=True, kw_only=True):
 
 
 class Drive:
-    """One run under way."""
+    """One run under way.
+
+    ``advance`` opens one call at a time, so one task does it all: it awaits the open call, or the
+    validators, and between these awaits steps through ``advance``. A timer or a client that
+    leaves steps at once, from its callback, and what ``advance`` then cancels ends this task's
+    await and nothing else.
+    """
+
+    __slots__ = (
+        "_call",
+        "_check",
+        "_driver",
+        "_effects",
+        "_errors",
+        "_events",
+        "_gone",
+        "_relays",
+        "_replies",
+        "_request",
+        "_run",
+        "_sink",
+        "_t0_s",
+        "_task",
+        "_timer",
+        "_why",
+    )
 
     def __init__(
         self,
@@ -100,139 +126,139 @@ class Drive:
         self._sink = sink
         self._gone = gone
         self._t0_s = driver.clock.monotonic_s()
-        self._queue: asyncio.Queue[Event] = asyncio.Queue()
-        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._call: Call | None = None
+        self._check: str | None = None
+        self._task: asyncio.Task[object] | None = None
+        self._why: str | None = None
+        self._timer: asyncio.TimerHandle | None = None
         self._relays: dict[str, Relay] = {}
         self._replies: dict[str, Reply] = {}
         self._errors: list[MetabolicError] = []
-        self._why: dict[str, str] = {}
-        self._timer: asyncio.TimerHandle | None = None
         self._events: list[Event] = []
         self._effects: list[Effect] = []
 
     async def go(self) -> Outcome:
         """Run the loop."""
         self._gone.add_done_callback(self._leave)
-        event: Event = Began(at_s=0.0)
         try:
-            while True:
-                self._events.append(event)
-                self._run, effects = advance(self._run, event)
-                self._effects.extend(effects)
-                for effect in effects:
-                    await self._do(effect)
-                if self._run.finished:
-                    return await self._outcome()
-                event = await self._queue.get()
+            self._step(Began(at_s=0.0))
+            while not self._run.finished:
+                if self._call is not None:
+                    call, self._call = self._call, None
+                    made = await self._make(call)
+                    self._step(Ended(attempt=made.attempt, at_s=made.attempt.ended_s))
+                elif self._check is not None:
+                    checked, self._check = self._check, None
+                    verdict = await self._verdict(checked)
+                    self._step(Checked(call=checked, verdict=verdict, at_s=self._at_s()))
+            return await self._outcome()
         finally:
             self._gone.remove_done_callback(self._leave)
             if self._timer is not None:
                 self._timer.cancel()
-            for task in self._tasks.values():
-                task.cancel()
 
-    async def _do(self, effect: Effect) -> None:
-        """Do what ``advance`` said."""
-        match effect:
-            case Open():
-                self._open(effect.call)
-            case Check():
-                await self._check(effect.call)
-            case Release():
-                if effect.call in self._relays:
-                    self._relays[effect.call].release()
-            case Wake():
-                self._wake(effect.at_s)
-            case Cancel():
-                self._why[effect.call] = effect.why
-                self._tasks[effect.call].cancel()
-            case Finish():
-                pass  # the run says so itself
+    def _step(self, event: Event) -> None:
+        """Let ``advance`` say what follows from an event, and do it."""
+        self._events.append(event)
+        self._run, effects = advance(self._run, event)
+        self._effects.extend(effects)
+        for effect in effects:
+            match effect:
+                case Open():
+                    self._call = effect.call
+                case Check():
+                    self._check = effect.call
+                case Release():
+                    if effect.call in self._relays:
+                        self._relays[effect.call].release()
+                case Wake():
+                    self._wake(effect.at_s)
+                case Cancel():
+                    self._cancel(effect.why)
+                case Finish():
+                    pass  # the run says so itself
 
     def _at_s(self) -> float:
         """Return seconds since the run began."""
         return self._driver.clock.monotonic_s() - self._t0_s
 
     def _leave(self, _: object) -> None:
-        """Tell the run that the client has left."""
-        self._queue.put_nowait(ClientGone(at_s=self._at_s()))
+        """The client has left."""
+        self._step(ClientGone(at_s=self._at_s()))
 
     def _wake(self, at_s: float) -> None:
         """Set the one timer of the run."""
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = asyncio.get_running_loop().call_later(
-            max(0.0, at_s - self._at_s()), self._tick, at_s
-        )
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(max(0.0, at_s - self._at_s()), self._tick, at_s)
 
     def _tick(self, at_s: float) -> None:
-        """Tell the run that a time has come."""
-        self._queue.put_nowait(Tick(at_s=max(at_s, self._at_s())))
+        """A time has come."""
+        self._step(Tick(at_s=max(at_s, self._at_s())))
 
-    def _open(self, call: Call) -> None:
-        """Make a call in a task of its own."""
+    def _cancel(self, why: str) -> None:
+        """End the await of the open call, or keep it from being made."""
+        if self._why is None:
+            self._why = why
+            if self._task is not None:
+                self._task.cancel()
+
+    async def _make(self, call: Call) -> Made:
+        """Make a call and return how it ended, also when it was cancelled."""
         if self._sink is not None:
             self._relays[call.id] = Relay(self._sink)
-        self._tasks[call.id] = asyncio.create_task(self._make(call))
-
-    async def _make(self, call: Call) -> None:
-        """Make a call and tell the run how it ended."""
         began_s = self._at_s()
-
-        def first() -> None:
-            if not call.keep:
-                self._queue.put_nowait(Progress(call=call.id, at_s=self._at_s()))
-
-        try:
-            made = await self._driver.calls.make(
-                self._request,
-                call,
-                t0_s=self._t0_s,
-                relay=self._relays.get(call.id),
-                first=first,
-            )
-        except asyncio.CancelledError:
+        if self._why is None:
+            self._task = asyncio.current_task()
+            try:
+                made = await self._driver.calls.make(
+                    self._request,
+                    call,
+                    t0_s=self._t0_s,
+                    relay=self._relays.get(call.id),
+                    first=lambda: self._first(call),
+                )
+            except asyncio.CancelledError:
+                if self._why is None or self._task is None:
+                    raise  # somebody else's: the whole run is to end
+                self._task.uncancel()
+                made = self._cancelled(call, began_s)
+            except Exception as exc:  # noqa: BLE001 - a fault of ours must not hang the client
+                error = BadReply(f"{call.deployment}: {type(exc).__name__}")
+                made = _ended(call, began_s, self._at_s(), "bad_reply", error=error)
+            finally:
+                self._task = None
+        else:
             made = self._cancelled(call, began_s)
-        except Exception as exc:  # noqa: BLE001 - a fault of ours in a backend must not hang the client
-            error = BadReply(f"{call.deployment}: {type(exc).__name__}")
-            made = _broken(call, began_s, self._at_s(), error)
+        self._why = None
         if made.reply is not None:
             self._replies[call.id] = made.reply
         if made.error is not None:
             self._errors.append(made.error)
-        self._queue.put_nowait(Ended(attempt=made.attempt, at_s=made.attempt.ended_s))
+        return made
+
+    def _first(self, call: Call) -> None:
+        """A relayed stream has its first bytes."""
+        if not call.keep:
+            self._step(Progress(call=call.id, at_s=self._at_s()))
 
     def _cancelled(self, call: Call, began_s: float) -> Made:
         """Return the end of a call we cancelled ourselves."""
-        why = self._why.get(call.id, "cancelled")
-        ended_s = self._at_s()
-        if why == "timeout":
+        if self._why == "timeout":
             error = TimedOut(f"{call.deployment} took longer than it may")
-            attempt = Attempt(
-                call=call,
-                began_s=began_s,
-                ended_s=ended_s,
-                failure=Failure(kind="timed_out", message=str(error)),
-            )
-            return Made(attempt=attempt, error=error)
-        attempt = Attempt(
-            call=call,
-            began_s=began_s,
-            ended_s=ended_s,
-            failure=Failure(kind="cancelled", message=why),
-        )
-        return Made(attempt=attempt)
+            return _ended(call, began_s, self._at_s(), "timed_out", error=error)
+        return _ended(call, began_s, self._at_s(), "cancelled", why=self._why or "")
 
-    async def _check(self, call_id: str) -> None:
-        """Ask the validators about an answer, and tell the run what they say."""
+    async def _verdict(self, call_id: str) -> Verdict:
+        """Ask the validators about an answer."""
         attempt = next(one for one in self._run.attempts if one.call.id == call_id)
         reply = self._replies[call_id]
         verdicts = [
             await validator.check(self._request, attempt, reply)
             for validator in self._driver.validators
         ]
-        verdict = merge(verdicts) if verdicts else Verdict(well_formed=True)
-        self._queue.put_nowait(Checked(call=call_id, verdict=verdict, at_s=self._at_s()))
+        return merge(verdicts) if verdicts else Verdict(well_formed=True)
 
     async def _outcome(self) -> Outcome:
         """Let out what is held, and say how it ended."""
@@ -256,13 +282,21 @@ class Drive:
         )
 
 
-def _broken(call: Call, began_s: float, ended_s: float, error: BackendError) -> Made:
-    """Return the end of a call that failed by a fault of ours."""
+def _ended(
+    call: Call,
+    began_s: float,
+    ended_s: float,
+    kind: FailureKind,
+    *,
+    error: BackendError | None = None,
+    why: str = "",
+) -> Made:
+    """Return the end of a call that gave no answer."""
     attempt = Attempt(
         call=call,
         began_s=began_s,
         ended_s=ended_s,
-        failure=Failure(kind="bad_reply", message=str(error)),
+        failure=Failure(kind=kind, message=why if error is None else str(error)),
     )
     return Made(attempt=attempt, error=error)
 
