@@ -14,17 +14,17 @@ def tokens_usd(
     ``input_tokens`` includes ``cached_tokens``. Cached tokens cost the cached rate (the input
     rate when there is none); the uncached cost the cache-write rate where the API has one.
     """
+    fresh_rate = price.cache_write_usd_per_token
+    if fresh_rate is None:
+        fresh_rate = price.input_usd_per_token
+    written = output_tokens * price.output_usd_per_token
+    if cached_tokens == 0:
+        return input_tokens * fresh_rate + written
     cached = min(cached_tokens, input_tokens)
-    write = price.cache_write_usd_per_token
-    fresh_rate = price.input_usd_per_token if write is None else write
     cached_rate = price.cached_usd_per_token
     if cached_rate is None:
         cached_rate = price.input_usd_per_token
-    return (
-        (input_tokens - cached) * fresh_rate
-        + cached * cached_rate
-        + output_tokens * price.output_usd_per_token
-    )
+    return (input_tokens - cached) * fresh_rate + cached * cached_rate + written
 
 
 def lost_cache_usd(price: Price, *, prefix_tokens: int) -> float:

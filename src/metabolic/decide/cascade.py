@@ -33,6 +33,9 @@ _KEPT_PLANS = 3
 Fit = tuple[str, Estimate, bool]
 """A fit deployment: name, estimate, and whether its drafts can be gated (log-probabilities)."""
 
+_Scored = tuple[float, float, tuple[Fit, ...]]
+"""A chain with its expected net cost and quality before it."""
+
 
 def frontier(fit: list[Fit]) -> list[Fit]:
     """Return the deployments no other beats in both net cost and quality, cheapest first."""
@@ -46,19 +49,24 @@ def frontier(fit: list[Fit]) -> list[Fit]:
 def evaluate(chain: tuple[Fit, ...]) -> Plan:
     """Return what a chain is expected to cost and to give."""
     cost, quality = _score(chain)
+    return _plan(chain, cost, quality)
+
+
+def _plan(chain: tuple[Fit, ...], cost: float, quality: float) -> Plan:
+    """Return a scored chain as a plan."""
     energy = chain[-1][1].marginal_energy_j
-    for _, gate, _ in chain[-2::-1]:
-        if energy is None or gate.marginal_energy_j is None:
-            energy = None
-            break
-        energy = gate.marginal_energy_j + (1 - (gate.p_accept or 0.0)) * energy
-    first = chain[0][1]
+    if energy is not None:
+        for _, gate, _ in chain[-2::-1]:
+            if gate.marginal_energy_j is None:
+                energy = None
+                break
+            energy = gate.marginal_energy_j + (1 - (gate.p_accept or 0.0)) * energy
     return Plan(
-        stages=tuple(name for name, _, _ in chain),
+        stages=tuple([name for name, _, _ in chain]),
         expected_net_usd=cost,
         expected_energy_j=energy,
         p_correct=quality,
-        p_escalate=0.0 if len(chain) == 1 else 1 - (first.p_accept or 0.0),
+        p_escalate=0.0 if len(chain) == 1 else 1 - (chain[0][1].p_accept or 0.0),
     )
 
 
@@ -80,15 +88,18 @@ def choose(
 ) -> tuple[Plan, Plan, tuple[Plan, ...], str | None]:
     """Return the chosen plan, the reference, the best few plans, and why it abstained (or None)."""
     best = min(fit, key=lambda f: (-f[1].p_correct, f[1].net_usd, f[0]))
-    reference = evaluate((best,))
+    reference = _plan((best,), best[1].net_usd, best[1].p_correct)
     floor = reference.p_correct - max_loss
-    allowed: list[tuple[float, int, tuple[Fit, ...]]] = [(reference.expected_net_usd, 1, (best,))]
+    allowed: list[_Scored] = [(best[1].net_usd, best[1].p_correct, (best,))]
     for chain in _chains(frontier(fit), max_stages):
+        if len(chain) == 1 and chain[0] is best:
+            continue
         cost, quality = _score(chain)
-        if quality >= floor and chain != (best,):
-            allowed.append((cost, len(chain), chain))
-    allowed.sort(key=_rank)
-    plans = tuple(evaluate(chain) for _, _, chain in allowed[:_KEPT_PLANS])
+        if quality >= floor:
+            allowed.append((cost, quality, chain))
+    if len(allowed) > 1:
+        allowed.sort(key=_rank)
+    plans = tuple([_plan(chain, cost, quality) for cost, quality, chain in allowed[:_KEPT_PLANS]])
     chosen = plans[0]
     if chosen.stages == reference.stages:
         return chosen, reference, plans, "no plan within the loss is cheaper than the best single"
@@ -98,9 +109,9 @@ def choose(
     return chosen, reference, plans, None
 
 
-def _rank(one: tuple[float, int, tuple[Fit, ...]]) -> tuple[float, int, list[str]]:
+def _rank(one: _Scored) -> tuple[float, int, list[str]]:
     """Order plans by cost, then by fewer stages, then by name."""
-    return one[0], one[1], [name for name, _, _ in one[2]]
+    return one[0], len(one[2]), [name for name, _, _ in one[2]]
 
 
 def _chains(fit: list[Fit], max_stages: int) -> list[tuple[Fit, ...]]:
@@ -109,5 +120,5 @@ def _chains(fit: list[Fit], max_stages: int) -> list[tuple[Fit, ...]]:
         chain
         for size in range(1, min(max_stages, len(fit)) + 1)
         for chain in combinations(fit, size)
-        if all(gateable for _, _, gateable in chain[:-1])
+        if size == 1 or all([gateable for _, _, gateable in chain[:-1]])  # noqa: C419 - faster
     ]

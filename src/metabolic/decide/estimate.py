@@ -122,7 +122,7 @@ def view(ask: Ask, signals: Signals, metabolic: MetabolicState, prepared: Prepar
         policy=prepared.policy,
         metabolic=metabolic,
         output_tokens=output * ask.n,
-        prefix_tokens=max((one.prefix_tokens for one in ask.warm), default=0),
+        prefix_tokens=max([one.prefix_tokens for one in ask.warm], default=0) if ask.warm else 0,
         usd_per_j=prepared.usd_per_j,
         local_usd_per_j=prepared.usd_per_j * heat,
         warm={one.deployment: one.prefix_tokens for one in ask.warm} if ask.warm else {},
@@ -174,7 +174,8 @@ def _bill(seen: View, known: Known, cached: int) -> tuple[float | None, float | 
     price = deployment.price
     if price is not None:
         cost = tokens_usd(price, input_tokens=tokens, output_tokens=output, cached_tokens=cached)
-        lost = lost_cache_usd(price, prefix_tokens=max(0, seen.prefix_tokens - cached))
+        if seen.prefix_tokens > cached:
+            lost = lost_cache_usd(price, prefix_tokens=seen.prefix_tokens - cached)
     elif known.local:
         cost = 0.0
     if known.local and energy is not None:
