@@ -5,7 +5,7 @@ on its device, with bounds, until the meters have closed their windows. Joules o
 modelled from tokens and stand apart: they are never added to local ones.
 """
 
-__all__ = ["bill", "sum_energy"]
+__all__ = ["bill", "largest_of", "sum_energy"]
 
 from collections.abc import Iterable, Mapping
 from typing import TypeVar
@@ -42,19 +42,26 @@ def bill(  # noqa: PLR0913 - a bill is made of all of these
     policy: Policy,
     run: Run,
     seconds: float,
+    largest: str | None = None,
 ) -> Receipt:
     """Return the provisional receipt of a finished run.
 
-    ``fleet`` maps names to deployments; ``seconds`` is how long the run took.
+    ``fleet`` maps names to deployments, ``largest`` is the name of the largest of them if the
+    caller kept it; ``seconds`` is how long the run took.
     """
     verdicts = dict(run.verdicts)
-    bills = tuple(
-        _attempt(one, fleet.get(one.call.deployment), policy, verdicts.get(one.call.id))
-        for one in run.attempts
-    )
-    local = [one for one in bills if _is_local(fleet, one.deployment)]
-    energy = sum_energy(one.energy for one in local)
-    remote = sum_energy(one.energy for one in bills if not _is_local(fleet, one.deployment))
+    bills: list[AttemptBill] = []
+    local: list[Energy | None] = []
+    remote: list[Energy | None] = []
+    tokens_usd = 0.0
+    for attempt in run.attempts:
+        deployment = fleet.get(attempt.call.deployment)
+        one = _attempt(attempt, deployment, policy, verdicts.get(attempt.call.id))
+        bills.append(one)
+        tokens_usd += one.tokens_usd or 0.0
+        here = deployment is not None and deployment.device is not None
+        (local if here else remote).append(one.energy)
+    energy = sum_energy(local)
     return Receipt(
         id=ask.id,
         at_s=ask.at_s,
@@ -64,15 +71,22 @@ def bill(  # noqa: PLR0913 - a bill is made of all of these
         answer=run.answer,
         failure=None if run.answer else run.failure,
         seconds=seconds,
-        attempts=bills,
+        attempts=tuple(bills),
         usage=_sum_usage(bills),
         cpu_s=_sum([one.cpu_s for one in bills]),
         energy=energy,
-        remote_energy=remote,
-        cost=_cost(bills, energy, policy),
+        remote_energy=sum_energy(remote),
+        cost=_cost(tokens_usd, energy, policy),
         carbon=None if energy is None else carbon_of(energy, g_per_kwh=policy.g_per_kwh),
-        baselines=_baselines(ask, run, fleet, policy, bills),
+        baselines=_baselines(
+            ask, run, bills, fleet=fleet, policy=policy, largest=largest or largest_of(fleet)
+        ),
     )
+
+
+def largest_of(fleet: Mapping[str, Deployment]) -> str | None:
+    """Return the deployment with the most active parameters; ``None`` for an empty fleet."""
+    return max(fleet, key=lambda name: (parameters_of(fleet[name].model), name), default=None)
 
 
 def sum_energy(parts: Iterable[Energy | None]) -> Energy | None:
@@ -168,24 +182,25 @@ def _tokens_usd(usage: Usage, deployment: Deployment | None) -> float | None:
     )
 
 
-def _cost(bills: tuple[AttemptBill, ...], energy: Energy | None, policy: Policy) -> Cost:
+def _cost(tokens_usd: float, energy: Energy | None, policy: Policy) -> Cost:
     """Return the dollars of all calls."""
-    power = (
-        None if energy is None else electricity_usd(energy.energy_j, usd_per_kwh=policy.usd_per_kwh)
-    )
+    if energy is None:
+        return Cost(tokens_usd=tokens_usd)
     return Cost(
-        tokens_usd=sum(one.tokens_usd or 0.0 for one in bills),
-        electricity_usd=power,
-        origin="derived" if energy is None else energy.origin,
+        tokens_usd=tokens_usd,
+        electricity_usd=electricity_usd(energy.energy_j, usd_per_kwh=policy.usd_per_kwh),
+        origin=energy.origin,
     )
 
 
 def _baselines(
     ask: Ask,
     run: Run,
+    bills: list[AttemptBill],
+    *,
     fleet: Mapping[str, Deployment],
     policy: Policy,
-    bills: tuple[AttemptBill, ...],
+    largest: str | None,
 ) -> tuple[Baseline, ...]:
     """Return what the best single and the largest deployment would have taken, modelled."""
     if run.answer is None:
@@ -195,14 +210,14 @@ def _baselines(
         input_tokens=answered.input_tokens or ask.input_tokens,
         output_tokens=answered.output_tokens,
     )
-    largest = max(
-        fleet.values(), key=lambda one: (parameters_of(one.model), one.name), default=None
-    )
-    names = dict.fromkeys((run.decision.reference, None if largest is None else largest.name))
+    best = run.decision.reference
+    names = (best,) if best == largest else (best, largest)
     return tuple(
-        _baseline(fleet[name], usage, policy)
-        for name in names
-        if name is not None and name in fleet
+        [
+            _baseline(fleet[name], usage, policy)
+            for name in names
+            if name is not None and name in fleet
+        ]
     )
 
 
@@ -217,13 +232,7 @@ def _baseline(deployment: Deployment, usage: Usage, policy: Policy) -> Baseline:
     return Baseline(deployment=deployment.name, energy_j=energy_j, cost_usd=cost_usd)
 
 
-def _is_local(fleet: Mapping[str, Deployment], name: str) -> bool:
-    """Say whether a deployment draws from a meter here."""
-    deployment = fleet.get(name)
-    return deployment is not None and deployment.device is not None
-
-
-def _sum_usage(bills: tuple[AttemptBill, ...]) -> Usage:
+def _sum_usage(bills: list[AttemptBill]) -> Usage:
     """Return the tokens of all calls; a kind nobody reported stays unknown."""
     if len(bills) == 1:
         return bills[0].usage

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from metabolic import plugins
-from metabolic.account.bill import bill
+from metabolic.account.bill import bill, largest_of
 from metabolic.config import Config
 from metabolic.core.attempt import Effect, Event, Reply, Run
 from metabolic.core.decision import Decision, Policy
@@ -78,6 +78,7 @@ class Runtime:
         store = store_of(config)
         assembled = assemble(config, store=store, say=say)
         self._fleet = {one.name: one for one in assembled.fleet.deployments}
+        self._largest = largest_of(self._fleet)
         self._local = LocalFleet(
             config, assembled.locals, store=store, clock=clock, situation=self._now
         )
@@ -225,6 +226,7 @@ class Runtime:
             policy=policy,
             run=run,
             seconds=seconds,
+            largest=self._largest,
         )
         record = Record(
             schema=RECORD_SCHEMA,
