@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metabolic.backends.wire import NEVER_FORWARDED, reply_of, upstream_body
+from metabolic.backends.wire import NEVER_FORWARDED, reply_of, strip_logprobs, upstream_body
 from metabolic.core.attempt import Call, ToolCall
 from metabolic.core.errors import BadReply, Overloaded, Refused
 from metabolic.core.fleet import Variant
@@ -125,6 +125,35 @@ def test_logprobs_only_metabolic_asked_for_are_not_shown() -> None:
     assert hidden.choices[0].logprobs == (-0.5,)
     shown = reply_of(body, request_of(b"{}", sampling=Sampling(logprobs=True)), WITH_LOGPROBS)
     assert shown.body is body
+
+
+LOGPROBS = {"content": [{"token": '"logprobs":{}', "logprob": -1.0, "top_logprobs": []}]}
+
+
+@pytest.mark.parametrize("separators", [(",", ":"), (", ", ": ")])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"choices": [{"logprobs": LOGPROBS, "text": '"logprobs":1'}, {"logprobs": LOGPROBS}]},
+        {"choices": [{"logprobs": None}, {"text": "a"}], "x": 1},
+        {"choices": [{"message": {"logprobs": LOGPROBS}, "logprobs": LOGPROBS}]},
+        {"choices": [{"logprobs": {}}], "logprobs": LOGPROBS},
+        {"choices": []},
+        {"usage": {}},
+    ],
+)
+def test_however_it_is_written_only_the_choices_own_logprobs_become_null(
+    answer: Any, separators: tuple[str, str]
+) -> None:
+    found = json.loads(strip_logprobs(json.dumps(answer, separators=separators).encode()))
+    wanted = [
+        {**choice, **({"logprobs": None} if "logprobs" in choice else {})}
+        for choice in answer.get("choices", [])
+    ]
+    assert found.get("choices", []) == wanted
+    assert {name: found[name] for name in answer if name != "choices"} == {
+        name: answer[name] for name in answer if name != "choices"
+    }
 
 
 def test_other_spellings_are_read() -> None:
