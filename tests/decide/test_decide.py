@@ -9,7 +9,7 @@ from metabolic.core.fleet import Load, Price
 from metabolic.core.metabolic import MetabolicState
 from metabolic.core.request import Ask, Limits, WarmPrefix
 from metabolic.core.signals import PCorrect, Signals
-from metabolic.decide.decide import decide, why_none
+from metabolic.decide.decide import decide, why, why_none
 from metabolic.decide.estimate import prepare
 from metabolic.testing.fleets import deployment, edge, policy_of, situation_of
 
@@ -269,3 +269,16 @@ def test_no_rejected_deployment_is_ever_a_stage(fleet):
     decision = decide(ask(), SIGNALS, situation, POLICY)
     chosen = {one.deployment for one in (*decision.stages, *decision.fallbacks)}
     assert down not in chosen
+
+
+def test_a_deployment_that_is_left_alone_may_still_be_pinned():
+    situation = situation_of(SMALL, LARGE, load=(Load(deployment="small", healthy=False),))
+    assert stages(decide(ask(pin="small"), SIGNALS, situation, POLICY)) == ["small"]
+    assert stages(decide(ask(), SIGNALS, situation, POLICY)) == ["large"]
+
+
+def test_the_reasons_of_a_plan_are_told_in_words():
+    decision = decide(ask(), SIGNALS, situation_of(SMALL, LARGE), POLICY)
+    best, chosen = why(decision)
+    assert best.startswith("best single: large")
+    assert chosen.startswith("small then large: expected net cost -")

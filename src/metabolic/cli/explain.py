@@ -13,6 +13,7 @@ from cyclopts.validators import Number
 from metabolic.cli import show
 from metabolic.config import load, override
 from metabolic.core.decision import Candidate, Decision, Plan, Stage
+from metabolic.decide.decide import why
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -70,8 +71,8 @@ def _heading(explanation: "Explanation") -> Iterator[str]:
         f"{signals.expected_output_tokens} out; {shares}, complex {signals.p_complex:.0%} "
         f"({signals.classifier})"
     )
-    why = f": {'; '.join(state.reasons)}" if state.reasons else ""
-    yield f"machine  {state.level}, profile {state.profile}{why}"
+    reasons = f": {'; '.join(state.reasons)}" if state.reasons else ""
+    yield f"machine  {state.level}, profile {state.profile}{reasons}"
 
 
 def _candidates(candidates: tuple[Candidate, ...]) -> "Table":
@@ -124,7 +125,7 @@ def _choice(decision: Decision) -> Iterator[str]:
     if decision.speculation is not None:
         wanted = "wanted" if decision.speculation.wanted else "not wanted"
         yield f"speculation {wanted}: {decision.speculation.why}"
-    yield from (f"because  {reason}" for reason in decision.reasons)
+    yield from (f"because  {reason}" for reason in why(decision))
 
 
 def _stage(stage: Stage) -> str:

@@ -4,7 +4,6 @@ __all__ = ["judge", "rejection"]
 
 from metabolic.core.decision import Candidate, Estimate
 from metabolic.core.fleet import Load
-from metabolic.core.metabolic import MetabolicState
 from metabolic.core.request import NO_LIMITS, Ask
 from metabolic.decide.estimate import Known, View, estimate
 
@@ -23,7 +22,7 @@ def judge(seen: View, known: Known, load: Load | None, *, strict: bool = True) -
     if reason is not None:
         return Candidate(deployment=known.name, rejected=reason)
     judged = estimate(seen, known, load)
-    over = None if seen.ask.limits == NO_LIMITS else _over_limit(seen.ask, judged)
+    over = None if seen.ask.limits is NO_LIMITS else _over_limit(seen.ask, judged)
     return Candidate(deployment=known.name, estimate=judged, rejected=over)
 
 
@@ -34,23 +33,23 @@ def rejection(seen: View, known: Known, load: Load | None) -> str | None:
         return "another deployment is pinned"
     if ask.allowed and known.name not in ask.allowed:
         return "not in the virtual model"
-    down = None if load is None else _unavailable(known, load, seen.metabolic)
+    down = None if load is None else _unavailable(known, load, seen)
     if down is not None or ask.pin is not None:
         return down
     return _unfit(seen, known)
 
 
-def _unavailable(known: Known, load: Load, metabolic: MetabolicState) -> str | None:
-    """Return why it cannot run now."""
+def _unavailable(known: Known, load: Load, seen: View) -> str | None:
+    """Return why it cannot run now; one that did not answer lately may still be pinned."""
     if load.state == "failed":
         return "engine failed"
     if load.state == "absent":
         return "model not fetched yet"
-    if load.healthy is False:
+    if load.healthy is False and seen.ask.pin is None:
         return "not answering"
     needed = known.deployment.memory_bytes
     if load.state in _COLD and needed is not None:
-        free = metabolic.memory_available_bytes
+        free = seen.metabolic.memory_available_bytes
         if free is not None and free < needed:
             return f"needs {needed / 1e6:.0f} MB to wake, {free / 1e6:.0f} MB free"
     return None

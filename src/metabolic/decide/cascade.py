@@ -40,10 +40,22 @@ _Scored = tuple[float, float, tuple[Fit, ...]]
 def frontier(fit: list[Fit]) -> list[Fit]:
     """Return the deployments no other beats in both net cost and quality, cheapest first."""
     kept: list[Fit] = []
-    for one in sorted(fit, key=lambda f: (f[1].net_usd, -f[1].p_correct, f[0])):
-        if not kept or one[1].p_correct > kept[-1][1].p_correct:
+    best = -1.0
+    for one in sorted(fit, key=_cheapest):
+        if one[1].p_correct > best:
             kept.append(one)
+            best = one[1].p_correct
     return kept[-_FRONTIER:]
+
+
+def _cheapest(one: Fit) -> tuple[float, float, str]:
+    """Order by net cost, then quality, then name."""
+    return one[1].net_usd, -one[1].p_correct, one[0]
+
+
+def _best(one: Fit) -> tuple[float, float, str]:
+    """Order by quality, then net cost, then name."""
+    return -one[1].p_correct, one[1].net_usd, one[0]
 
 
 def evaluate(chain: tuple[Fit, ...]) -> Plan:
@@ -87,7 +99,7 @@ def choose(
     fit: list[Fit], *, max_loss: float, min_gain_ratio: float, max_stages: int
 ) -> tuple[Plan, Plan, tuple[Plan, ...], str | None]:
     """Return the chosen plan, the reference, the best few plans, and why it abstained (or None)."""
-    best = min(fit, key=lambda f: (-f[1].p_correct, f[1].net_usd, f[0]))
+    best = min(fit, key=_best) if len(fit) > 1 else fit[0]
     reference = _plan((best,), best[1].net_usd, best[1].p_correct)
     floor = reference.p_correct - max_loss
     allowed: list[_Scored] = [(best[1].net_usd, best[1].p_correct, (best,))]
@@ -116,9 +128,11 @@ def _rank(one: _Scored) -> tuple[float, int, list[str]]:
 
 def _chains(fit: list[Fit], max_stages: int) -> list[tuple[Fit, ...]]:
     """Return every chain of rising quality whose gates can be judged."""
-    return [
-        chain
-        for size in range(1, min(max_stages, len(fit)) + 1)
-        for chain in combinations(fit, size)
-        if size == 1 or all([gateable for _, _, gateable in chain[:-1]])  # noqa: C419 - faster
-    ]
+    chains: list[tuple[Fit, ...]] = [(one,) for one in fit]
+    if max_stages > 1 and len(fit) > 1:
+        gates = [one for one in fit if one[2]]
+        for size in range(1, min(max_stages, len(fit))):
+            for gated in combinations(gates, size):
+                after = fit.index(gated[-1]) + 1
+                chains.extend([(*gated, last) for last in fit[after:]])
+    return chains

@@ -6,7 +6,7 @@ quality than the profile and the dial allow, and abstains (the best single deplo
 nothing is gained. It sees no text. Equal inputs give equal decisions; fleet order does not matter.
 """
 
-__all__ = ["DECISION_VERSION", "decide", "why_none"]
+__all__ = ["DECISION_VERSION", "decide", "why", "why_none"]
 
 from metabolic.core.decision import Candidate, Decision, Plan, Policy, Stage
 from metabolic.core.fleet import Load, Situation
@@ -96,6 +96,26 @@ def why_none(decision: Decision) -> str:
     return "; ".join(reasons) or "the fleet is empty"
 
 
+def why(decision: Decision) -> tuple[str, ...]:
+    """Return, in words for people, why this plan and no other."""
+    first = next((one for one in decision.plans if one.stages == (decision.reference,)), None)
+    stages = tuple(one.deployment for one in decision.stages)
+    chosen = next((one for one in decision.plans if one.stages == stages), None)
+    words = list(decision.reasons)
+    if first is not None:
+        words.append(f"best single: {decision.reference}, p_correct {first.p_correct:.2f}")
+    if chosen is not None and chosen is not first:
+        change = ""
+        if first is not None and first.expected_net_usd > 0:
+            gain = chosen.expected_net_usd / first.expected_net_usd - 1
+            change = f"expected net cost {gain:+.0%}, "
+        words.append(
+            f"{' then '.join(stages)}: {change}p_correct {chosen.p_correct:.2f}, "
+            f"escalates {chosen.p_escalate:.0%}"
+        )
+    return tuple(words)
+
+
 def _streams(ask: Ask) -> bool:
     """Say whether the answer leaves as it comes: asked for, or pinned and so not gated."""
     if not ask.stream or ask.delivery == "hold":
@@ -137,7 +157,6 @@ def _plan(seen: View, candidates: tuple[Candidate, ...], fit: list[Fit]) -> Deci
         plans=plans,
         reference=policy.reference or reference.stages[0],
         abstained=abstained,
-        reasons=_reasons(chosen, reference),
     )
 
 
@@ -153,21 +172,26 @@ def _max_loss(ask: Ask, policy: Policy) -> float:
 
 def _threshold(profile: Profile, metabolic: MetabolicState) -> float | None:
     """Return the lowest confidence at which a draft is kept at this level."""
-    levels = {one.level: one.min_confidence for one in profile.thresholds}
-    return levels.get(metabolic.level, levels.get("nominal"))
+    nominal = None
+    for one in profile.thresholds:
+        if one.level == metabolic.level:
+            return one.min_confidence
+        if one.level == "nominal":
+            nominal = one.min_confidence
+    return nominal
 
 
 def _stages(plan: Plan, policy: Policy, threshold: float | None) -> tuple[Stage, ...]:
     """Return the stages of a plan; all but the last are gated."""
-    last = len(plan.stages) - 1
-    return tuple(
-        Stage(
-            deployment=name,
-            min_confidence=threshold if number < last else None,
-            timeout_s=policy.stage_timeout_s,
-        )
-        for number, name in enumerate(plan.stages)
-    )
+    timeout_s = policy.stage_timeout_s
+    last = Stage(deployment=plan.stages[-1], timeout_s=timeout_s)
+    if len(plan.stages) == 1:
+        return (last,)
+    gates = [
+        Stage(deployment=name, min_confidence=threshold, timeout_s=timeout_s)
+        for name in plan.stages[:-1]
+    ]
+    return (*gates, last)
 
 
 def _fallbacks(plan: Plan, fit: list[Fit], policy: Policy) -> tuple[Stage, ...]:
@@ -182,21 +206,6 @@ def _fallbacks(plan: Plan, fit: list[Fit], policy: Policy) -> tuple[Stage, ...]:
     )
     return tuple(
         Stage(deployment=name, timeout_s=policy.stage_timeout_s) for name in others[:_MAX_FALLBACKS]
-    )
-
-
-def _reasons(chosen: Plan, reference: Plan) -> tuple[str, ...]:
-    """Say in words why this plan, for people."""
-    best = f"best single: {reference.stages[0]}, p_correct {reference.p_correct:.2f}"
-    if chosen.stages == reference.stages:
-        return (best,)
-    gain = 1 - chosen.expected_net_usd / max(reference.expected_net_usd, 1e-30)
-    return (
-        best,
-        (
-            f"{' then '.join(chosen.stages)}: expected net cost {-gain:+.0%}, "
-            f"p_correct {chosen.p_correct:.2f}, escalates {chosen.p_escalate:.0%}"
-        ),
     )
 
 

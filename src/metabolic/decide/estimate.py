@@ -15,7 +15,17 @@ P(correct), so a gate that nobody has tested gives up quality and is seldom allo
 What depends on fleet and policy alone is computed once, by ``prepare``.
 """
 
-__all__ = ["PRIOR_ROWS", "Known", "Prepared", "View", "estimate", "prepare", "size_prior", "view"]
+__all__ = [
+    "PRIOR_ROWS",
+    "Known",
+    "Prepared",
+    "Rates",
+    "View",
+    "estimate",
+    "prepare",
+    "size_prior",
+    "view",
+]
 
 from math import exp, log10
 
@@ -25,7 +35,7 @@ from metabolic.account.carbon import carbon_g
 from metabolic.account.money import electricity_usd, lost_cache_usd, tokens_usd
 from metabolic.account.work import parameters_of, remote_energy_j, service_s
 from metabolic.core.decision import Belief, Estimate, Policy
-from metabolic.core.fleet import Deployment, FleetSpec, Load, Model
+from metabolic.core.fleet import Deployment, FleetSpec, Load, Model, Price
 from metabolic.core.metabolic import MetabolicState
 from metabolic.core.request import Ask
 from metabolic.core.signals import Signals
@@ -39,8 +49,24 @@ _CURVES = ((1.4, 1.1), (0.2, 1.3), (-1.2, 1.3))
 _COLD = frozenset({"stopped", "asleep", "starting"})
 
 
+class Rates(Struct, frozen=True):
+    """A price list, a speed or an energy: per fresh input, cached input and output token."""
+
+    fresh: float
+    cached: float
+    output: float
+
+    def of(self, fresh: int, cached: int, output: int) -> float:
+        """Return the sum over so many tokens of each kind."""
+        return fresh * self.fresh + cached * self.cached + output * self.output
+
+
 class Known(Struct, frozen=True, kw_only=True):
-    """A deployment, and what can be said of it before any request comes."""
+    """A deployment, and what can be said of it before any request comes.
+
+    ``usd``, ``seconds`` and ``energy_j`` are what tokens take; ``None`` is unknown. The energy of
+    a local deployment is what its meter sees; that of a remote one is modelled.
+    """
 
     deployment: Deployment
     name: str
@@ -48,6 +74,9 @@ class Known(Struct, frozen=True, kw_only=True):
     priors: tuple[float, float, float]
     capabilities: frozenset[str]
     beliefs: dict[str, Belief]
+    usd: Rates | None
+    seconds: Rates | None
+    energy_j: Rates | None
 
 
 class Prepared(Struct, frozen=True, kw_only=True):
@@ -94,19 +123,59 @@ def prepare(fleet: FleetSpec, policy: Policy) -> Prepared:
         fleet_id=fleet.id,
         policy=policy,
         known=tuple(
-            Known(
-                deployment=one,
-                name=one.name,
-                local=one.device is not None,
-                priors=size_prior(one.model),
-                capabilities=frozenset(one.capabilities),
-                beliefs=beliefs.get(one.name, {}),
-            )
+            _known(one, beliefs.get(one.name, {}))
             for one in sorted(fleet.deployments, key=lambda one: one.name)
         ),
         usd_per_j=electricity_usd(1.0, usd_per_kwh=policy.usd_per_kwh)
         + carbon_kg * policy.usd_per_kg_co2e,
     )
+
+
+def _known(deployment: Deployment, beliefs: dict[str, Belief]) -> Known:
+    """Return what is known of a deployment, with its rates."""
+    local, price = deployment.device is not None, deployment.price
+    seconds = _seconds(deployment)
+    energy_j: Rates | None = None
+    if not local:
+        energy_j = Rates(
+            remote_energy_j(deployment.model, input_tokens=1, output_tokens=0),
+            0.0,
+            remote_energy_j(deployment.model, input_tokens=0, output_tokens=1),
+        )
+    elif seconds is not None and deployment.active_w is not None:
+        watts = deployment.active_w
+        energy_j = Rates(seconds.fresh * watts, seconds.cached * watts, seconds.output * watts)
+    return Known(
+        deployment=deployment,
+        name=deployment.name,
+        local=local,
+        priors=size_prior(deployment.model),
+        capabilities=frozenset(deployment.capabilities),
+        beliefs=beliefs,
+        usd=_usd(price) if price is not None else Rates(0.0, 0.0, 0.0) if local else None,
+        seconds=seconds,
+        energy_j=energy_j,
+    )
+
+
+def _usd(price: Price) -> Rates:
+    """Return dollars per token of each kind."""
+    return Rates(
+        tokens_usd(price, input_tokens=1, output_tokens=0),
+        tokens_usd(price, input_tokens=1, output_tokens=0, cached_tokens=1),
+        tokens_usd(price, input_tokens=0, output_tokens=1),
+    )
+
+
+def _seconds(deployment: Deployment) -> Rates | None:
+    """Return seconds of work per token of each kind."""
+    speeds = {
+        "prefill_tokens_per_s": deployment.prefill_tokens_per_s,
+        "decode_tokens_per_s": deployment.decode_tokens_per_s,
+    }
+    fresh = service_s(input_tokens=1, output_tokens=0, cached_tokens=0, **speeds)
+    output = service_s(input_tokens=0, output_tokens=1, cached_tokens=0, **speeds)
+    return None if fresh is None or output is None else Rates(fresh, 0.0, output)
 
 
 def view(ask: Ask, signals: Signals, metabolic: MetabolicState, prepared: Prepared) -> View:
@@ -134,21 +203,31 @@ def view(ask: Ask, signals: Signals, metabolic: MetabolicState, prepared: Prepar
 
 def estimate(seen: View, known: Known, load: Load | None) -> Estimate:
     """Return what this deployment would take now; unknown figures are ``None``."""
-    ask, deployment, output = seen.ask, known.deployment, seen.output_tokens
-    cached = min(seen.warm.get(known.name, 0), ask.input_tokens)
-    energy, cost, net, lost = _bill(seen, known, cached)
+    tokens, output = seen.ask.input_tokens, seen.output_tokens
+    cached = min(seen.warm.get(known.name, 0), tokens) if seen.warm else 0
+    fresh = tokens - cached
+    cost = None if known.usd is None else known.usd.of(fresh, cached, output)
+    energy = None if known.energy_j is None else known.energy_j.of(fresh, cached, output)
+    net, local_j, carbon, lost = cost or 0.0, None, None, 0.0
+    if energy is not None and known.local:
+        net += energy * seen.local_usd_per_j
+        local_j, carbon = energy, carbon_g(energy, g_per_kwh=seen.policy.g_per_kwh)
+    elif energy is not None and cost is None:
+        net = energy * seen.usd_per_j
+    if seen.prefix_tokens > cached and known.deployment.price is not None:
+        lost = lost_cache_usd(known.deployment.price, prefix_tokens=seen.prefix_tokens - cached)
     p_correct, p_accept, p_kept, rows = _quality(seen, known)
-    ttft_s, tpot_s = _latency(deployment, load, fresh_tokens=ask.input_tokens - cached)
+    ttft_s, tpot_s = _latency(known, load, fresh)
     return Estimate(
-        input_tokens=ask.input_tokens,
+        input_tokens=tokens,
         output_tokens=output,
         ttft_s=ttft_s,
         tpot_s=tpot_s,
-        energy_j=energy,
-        marginal_energy_j=energy,
-        limiting_device_w=deployment.active_w if known.local else None,
+        energy_j=local_j,
+        marginal_energy_j=local_j,
+        limiting_device_w=known.deployment.active_w if known.local else None,
         cost_usd=cost,
-        carbon_g=None if energy is None else carbon_g(energy, g_per_kwh=seen.policy.g_per_kwh),
+        carbon_g=carbon,
         lost_cache_usd=lost,
         p_correct=p_correct,
         p_accept=p_accept,
@@ -156,34 +235,6 @@ def estimate(seen: View, known: Known, load: Load | None) -> Estimate:
         evidence=rows,
         net_usd=net,
     )
-
-
-def _bill(seen: View, known: Known, cached: int) -> tuple[float | None, float | None, float, float]:
-    """Return local joules, dollars paid, net dollars and dollars lost with the cache."""
-    deployment, tokens, output = known.deployment, seen.ask.input_tokens, seen.output_tokens
-    energy, cost, lost = None, None, 0.0
-    if known.local and deployment.active_w is not None:
-        seconds = service_s(
-            input_tokens=tokens,
-            output_tokens=output,
-            cached_tokens=cached,
-            prefill_tokens_per_s=deployment.prefill_tokens_per_s,
-            decode_tokens_per_s=deployment.decode_tokens_per_s,
-        )
-        energy = None if seconds is None else seconds * deployment.active_w
-    price = deployment.price
-    if price is not None:
-        cost = tokens_usd(price, input_tokens=tokens, output_tokens=output, cached_tokens=cached)
-        if seen.prefix_tokens > cached:
-            lost = lost_cache_usd(price, prefix_tokens=seen.prefix_tokens - cached)
-    elif known.local:
-        cost = 0.0
-    if known.local and energy is not None:
-        return energy, cost, (cost or 0.0) + energy * seen.local_usd_per_j, lost
-    if cost is not None and price is not None:
-        return energy, cost, cost, lost
-    modelled = remote_energy_j(deployment.model, input_tokens=tokens - cached, output_tokens=output)
-    return energy, cost, modelled * seen.usd_per_j, lost
 
 
 def _quality(seen: View, known: Known) -> tuple[float, float, float, int]:
@@ -206,16 +257,15 @@ def _quality(seen: View, known: Known) -> tuple[float, float, float, int]:
     return p_correct, p_accept, p_kept, rows
 
 
-def _latency(
-    deployment: Deployment, load: Load | None, *, fresh_tokens: int
-) -> tuple[float | None, float | None]:
+def _latency(known: Known, load: Load | None, fresh: int) -> tuple[float | None, float | None]:
     """Return TTFT (waking and queueing included) and TPOT in seconds; unknown is ``None``."""
-    if not deployment.prefill_tokens_per_s or not deployment.decode_tokens_per_s:
+    seconds = known.seconds
+    if seconds is None:
         return None, None
-    prefill_s = fresh_tokens / deployment.prefill_tokens_per_s
-    tpot_s = 1 / deployment.decode_tokens_per_s
+    prefill_s, tpot_s = fresh * seconds.fresh, seconds.output
     if load is None:
         return prefill_s, tpot_s
+    deployment = known.deployment
     wake_s = (deployment.load_s or 0.0) if load.state in _COLD else 0.0
     ahead = load.waiting / max(1, deployment.slots)
     return prefill_s * (1 + ahead) + wake_s, tpot_s * max(1.0, load.running / deployment.slots)

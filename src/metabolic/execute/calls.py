@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol, TypeVar
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from metabolic.core.attempt import Attempt, Call, Choice, Failure, FailureKind, Reply, ReplyChoice
 from metabolic.core.errors import (
@@ -199,7 +200,9 @@ class Calls:
         first: Callable[[], None],
     ) -> Reply:
         """Take a stream's events; in relayed streams wait for release after the first."""
-        stream = await self._in_time(backend.stream(request, call))
+        # Tool calls are learned from the whole answer, also where it is relayed as it comes.
+        wanted = replace(call, keep=True) if request.tools and not call.keep else call
+        stream = await self._in_time(backend.stream(request, wanted))
         try:
             begun = False
             async for events in stream:

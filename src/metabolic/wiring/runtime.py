@@ -17,7 +17,7 @@ from metabolic.core.errors import ConfigError, MetabolicError, NoCandidate
 from metabolic.core.fleet import Deployment, Endpoint, Load, Situation
 from metabolic.core.hardware import HardwareState
 from metabolic.core.metabolic import MetabolicState
-from metabolic.core.ports import Clock, Ledger, Sink
+from metabolic.core.ports import Backend, Clock, Ledger, Sink
 from metabolic.core.receipt import RECORD_SCHEMA, Receipt, Record, Settlement
 from metabolic.core.request import Ask, Request, WarmPrefix
 from metabolic.core.signals import TASKS, Signals
@@ -96,14 +96,20 @@ class Runtime:
     def _driver_of(self, config: Config, endpoints: dict[str, Endpoint]) -> Driver:
         """Return what runs are driven with."""
         routing = config.routing
-        options = {"connect_timeout_s": routing.connect_timeout_s}
+
+        def connect(endpoint: Endpoint) -> Backend:
+            table: dict[str, object] = {}
+            if endpoint.backend == "openai":
+                variants = self._fleet[endpoint.deployment].variants
+                table = {
+                    "connect_timeout_s": routing.connect_timeout_s,
+                    "variants": msgspec.to_builtins(variants),
+                }
+            return plugins.backend(endpoint.backend, table, endpoint=endpoint)
+
         return Driver(
             calls=Calls(
-                connect=lambda endpoint: plugins.backend(
-                    endpoint.backend,
-                    options if endpoint.backend == "openai" else {},
-                    endpoint=endpoint,
-                ),
+                connect=connect,
                 endpoints=endpoints,
                 engines=self._local.keeper,
                 meter=self._meter,
