@@ -16,9 +16,7 @@ __all__ = [
     "record",
 ]
 
-import asyncio
 import contextlib
-import os
 import time
 from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
@@ -160,8 +158,9 @@ async def record(
 ) -> Book:
     """Ask every respondent every question and return the book.
 
-    One question after the other; engines work on it at the same time, as many as there are cores,
-    so that a machine busy with other things weighs on all of them alike. With ``save`` each line is
+    One call at a time: engines at work side by side would slow each other down (two hardware
+    threads share a core) and their CPU seconds would say so. One question after the other, so
+    that a machine busy with other things weighs on all engines alike. With ``save`` each line is
     appended to the file at once, and what the file has already is not asked again.
     """
     book = Book()
@@ -208,13 +207,12 @@ async def _interview(
     """Ask what is left, question by question."""
     if not left:
         return
-    turns = asyncio.Semaphore(os.cpu_count() or 1)
-    # The worked examples enter the prompt caches unmeasured.
-    await _ask_all(respondents, _WARM_UP, turns)
+    for one in respondents:
+        await _ask(one, _WARM_UP)  # the worked examples enter the prompt cache unmeasured
     every = max(1, len(left) // 40)
     for number, (question, missing) in enumerate(left, 1):
-        for answer in await _ask_all(missing, question, turns):
-            enter(answer)
+        for one in missing:
+            enter(await _ask(one, question))
         if number % every == 0 or number == len(left):
             say(f"{number} of {len(left)} questions")
 
@@ -222,20 +220,6 @@ async def _interview(
 def _key(question: Question, one: Respondent) -> tuple[str, str]:
     """Return under which key an answer is in the book."""
     return question.id, one.deployment.name
-
-
-async def _ask_all(
-    respondents: Sequence[Respondent], question: Question, turns: asyncio.Semaphore
-) -> list[Recorded]:
-    """Ask everyone the same question at about the same time, so that they are paired in load."""
-
-    async def ask(one: Respondent) -> Recorded:
-        async with turns:
-            return await _ask(one, question)
-
-    async with asyncio.TaskGroup() as group:
-        asked = [group.create_task(ask(one)) for one in respondents]
-    return [one.result() for one in asked]
 
 
 def _drop_cut_line(path: Path) -> None:
