@@ -174,7 +174,7 @@ def test_random_has_the_cascades_shares(tmp_path: Path):
     rows = rows_of(run(Config(), Options(replay=saved(made_up(), tmp_path / "a.jsonl"))).report)
     lots, ours = rows["random", "all"], rows["cascade", "all"]
     assert lots["answered_large"] == pytest.approx(ours["answered_large"], abs=0.03)
-    assert lots["accuracy"] < ours["accuracy"]
+    assert lots["accuracy"] < ours["accuracy"] - 0.05
 
 
 def test_the_same_seed_gives_the_same_report(tmp_path: Path):

@@ -44,6 +44,10 @@ MIN_ROWS = 20
 GRID = (0.5, 0.6, 0.66, 0.7, 0.74, 0.78, 0.8, 0.82, 0.84, 0.86, 0.88, 0.9, 0.92, 0.94, 0.96, 0.98)
 """Thresholds tried: geometric mean token probabilities. 0.82 is a mean log-probability of -0.2."""
 
+_DECODE_PER_PREFILL = 3.0
+"""What a written token costs against a read one: 2.75 to 3 on the default fleet's Qwen models,
+one thread, llama.cpp."""
+
 _LEVELS = ("unknown", "nominal", "elevated", "critical")
 
 
@@ -172,11 +176,13 @@ def _measured(
 
 
 def _speeds(answers: Sequence[Recorded]) -> tuple[float | None, float | None]:
-    """Return tokens per second of prefill and decode by least squares; ``None`` if unclear.
+    """Return tokens per second of prefill and decode by least squares; ``None`` without answers.
 
-    seconds = fresh input tokens / prefill + output tokens / decode, without a constant.
+    seconds = fresh input tokens / prefill + output tokens / decode, without a constant. Answers
+    that are too alike to tell the two apart share their seconds at a fixed ratio.
     """
     aa = ab = bb = at = bt = 0.0
+    work = total_s = 0.0
     for one in answers:
         if one.input_tokens is None or one.output_tokens is None or one.failure is not None:
             continue
@@ -187,14 +193,17 @@ def _speeds(answers: Sequence[Recorded]) -> tuple[float | None, float | None]:
         bb += one.output_tokens * one.output_tokens
         at += fresh * seconds
         bt += one.output_tokens * seconds
+        work += fresh + _DECODE_PER_PREFILL * one.output_tokens
+        total_s += seconds
     determinant = aa * bb - ab * ab
-    if determinant <= 0:
+    if determinant > 1e-9 * aa * bb:
+        per_input = (at * bb - bt * ab) / determinant
+        per_output = (bt * aa - at * ab) / determinant
+        if per_input > 0 and per_output > 0:
+            return 1 / per_input, 1 / per_output
+    if work <= 0 or total_s <= 0:
         return None, None
-    per_input = (at * bb - bt * ab) / determinant
-    per_output = (bt * aa - at * ab) / determinant
-    if per_input <= 0 or per_output <= 0:
-        return None, None
-    return 1 / per_input, 1 / per_output
+    return work / total_s, work / total_s / _DECODE_PER_PREFILL
 
 
 def _right(cases: Sequence[Case], name: str) -> int:
