@@ -49,18 +49,7 @@ def bill(  # noqa: PLR0913 - a bill is made of all of these
     ``fleet`` maps names to deployments, ``largest`` is the name of the largest of them if the
     caller kept it; ``seconds`` is how long the run took.
     """
-    verdicts = dict(run.verdicts)
-    bills: list[AttemptBill] = []
-    local: list[Energy | None] = []
-    remote: list[Energy | None] = []
-    tokens_usd = 0.0
-    for attempt in run.attempts:
-        deployment = fleet.get(attempt.call.deployment)
-        one = _attempt(attempt, deployment, policy, verdicts.get(attempt.call.id))
-        bills.append(one)
-        tokens_usd += one.tokens_usd or 0.0
-        here = deployment is not None and deployment.device is not None
-        (local if here else remote).append(one.energy)
+    bills, local, remote = _attempts(run, fleet, policy)
     energy = sum_energy(local)
     return Receipt(
         id=ask.id,
@@ -71,17 +60,34 @@ def bill(  # noqa: PLR0913 - a bill is made of all of these
         answer=run.answer,
         failure=None if run.answer else run.failure,
         seconds=seconds,
-        attempts=tuple(bills),
+        attempts=bills,
         usage=_sum_usage(bills),
         cpu_s=_sum([one.cpu_s for one in bills]),
         energy=energy,
         remote_energy=sum_energy(remote),
-        cost=_cost(tokens_usd, energy, policy),
+        cost=_cost(sum([one.tokens_usd or 0.0 for one in bills]), energy, policy),
         carbon=None if energy is None else carbon_of(energy, g_per_kwh=policy.g_per_kwh),
         baselines=_baselines(
             ask, run, bills, fleet=fleet, policy=policy, largest=largest or largest_of(fleet)
         ),
     )
+
+
+def _attempts(
+    run: Run, fleet: Mapping[str, Deployment], policy: Policy
+) -> tuple[tuple[AttemptBill, ...], list[Energy | None], list[Energy | None]]:
+    """Return the bill of every call, and the energies of local and of remote ones."""
+    verdicts = dict(run.verdicts)
+    bills: list[AttemptBill] = []
+    local: list[Energy | None] = []
+    remote: list[Energy | None] = []
+    for attempt in run.attempts:
+        deployment = fleet.get(attempt.call.deployment)
+        one = _attempt(attempt, deployment, policy, verdicts.get(attempt.call.id))
+        bills.append(one)
+        here = deployment is not None and deployment.device is not None
+        (local if here else remote).append(one.energy)
+    return tuple(bills), local, remote
 
 
 def largest_of(fleet: Mapping[str, Deployment]) -> str | None:
@@ -196,7 +202,7 @@ def _cost(tokens_usd: float, energy: Energy | None, policy: Policy) -> Cost:
 def _baselines(
     ask: Ask,
     run: Run,
-    bills: list[AttemptBill],
+    bills: tuple[AttemptBill, ...],
     *,
     fleet: Mapping[str, Deployment],
     policy: Policy,
@@ -232,7 +238,7 @@ def _baseline(deployment: Deployment, usage: Usage, policy: Policy) -> Baseline:
     return Baseline(deployment=deployment.name, energy_j=energy_j, cost_usd=cost_usd)
 
 
-def _sum_usage(bills: list[AttemptBill]) -> Usage:
+def _sum_usage(bills: tuple[AttemptBill, ...]) -> Usage:
     """Return the tokens of all calls; a kind nobody reported stays unknown."""
     if len(bills) == 1:
         return bills[0].usage
