@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metabolic.edge import estimate_tokens, needs, parse
+from metabolic.edge import estimate_tokens, measure, needs, parse
 
 
 def request_of(dialect: Any = "chat", **fields: Any) -> Any:
@@ -36,7 +36,9 @@ RESULT = {"role": "tool", "tool_call_id": "c", "content": "x"}
     ],
 )
 def test_needs_follow_from_what_is_asked(fields: Any, wanted: tuple[str, ...]) -> None:
-    assert needs(request_of(**fields)) == wanted
+    request = request_of(**fields)
+    assert needs(request) == wanted
+    assert measure(request) == (wanted, estimate_tokens(request))
 
 
 def test_other_dialects_are_needs() -> None:
@@ -48,7 +50,9 @@ def test_other_dialects_are_needs() -> None:
     ("content", "tokens"), [("", 6), ("abcd", 7), ("abcde", 8), ("你好", 8), ("x" * 4000, 1006)]
 )
 def test_four_bytes_are_a_token(content: str, tokens: int) -> None:
-    assert estimate_tokens(request_of(messages=[{"role": "user", "content": content}])) == tokens
+    request = request_of(messages=[{"role": "user", "content": content}])
+    assert estimate_tokens(request) == tokens
+    assert measure(request) == ((), tokens)
 
 
 def test_images_tools_and_token_prompts_count() -> None:

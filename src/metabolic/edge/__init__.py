@@ -4,8 +4,8 @@ Sans-I/O and strict: what is refused here never costs an upstream call. Knows no
 unknown fields are not looked at and stay in ``Request.body``.
 """
 
-__all__ = ["Dialect", "estimate_tokens", "needs", "parse", "render"]
+__all__ = ["Dialect", "estimate_tokens", "measure", "needs", "parse", "render"]
 
 from metabolic.edge import render
 from metabolic.edge.dialects import Dialect, parse
-from metabolic.edge.measure import estimate_tokens, needs
+from metabolic.edge.measure import estimate_tokens, measure, needs

@@ -24,6 +24,8 @@ from metabolic.core.request import (
 from metabolic.edge.strict import decode, missing, refusal
 
 _Role = Literal["system", "user", "assistant", "tool", "function", "developer"]
+_PLAIN_ROLES = frozenset({"user", "system", "developer", "function"})
+_PLAIN_FORMAT = ResponseFormat()
 _ABSENT = Raw(b"")
 _NULL = b"null"
 _MAX_CHOICES = 128
@@ -124,27 +126,33 @@ def parse_chat(body: bytes, *, request_id: str) -> Request:
         RequestError: it is malformed; ``param`` names the field.
     """
     chat = decode(_DECODER, body)
-    _check(chat)
+    stream, options = chat.stream is True, chat.stream_options
+    if options is not None or chat.top_logprobs is not None or chat.response_format is not None:
+        _check(chat)
+    # A message of one text is most of what there is; the rest takes the long way.
+    messages = [
+        Message(role=message.role, content=(Text(text=message.content),))
+        if type(message.content) is str and message.role in _PLAIN_ROLES
+        else Message(role=message.role, content=_blocks(message, index))
+        for index, message in enumerate(chat.messages)
+    ]
     return Request(
         id=request_id,
         dialect="chat",
         model=chat.model,
-        messages=tuple(
-            Message(role=message.role, content=_blocks(message, index))
-            for index, message in enumerate(chat.messages)
-        ),
+        messages=tuple(messages),
         tools=_tools(chat) if chat.tools or chat.functions else (),
-        response_format=_format(chat.response_format) if chat.response_format else ResponseFormat(),
+        response_format=_format(chat.response_format) if chat.response_format else _PLAIN_FORMAT,
         sampling=Sampling(
             temperature=chat.temperature,
             max_output_tokens=chat.max_completion_tokens or chat.max_tokens,
-            stop=stops(chat.stop),
+            stop=() if chat.stop is None else stops(chat.stop),
             seed=chat.seed,
             logprobs=chat.logprobs is True,
         ),
         n=chat.n or 1,
-        stream=chat.stream is True,
-        include_usage=chat.stream_options is not None and chat.stream_options.include_usage is True,
+        stream=stream,
+        include_usage=options is not None and options.include_usage is True,
         body=body,
     )
 

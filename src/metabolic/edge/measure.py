@@ -1,6 +1,6 @@
 """What a request needs of a deployment, and about how many tokens it is."""
 
-__all__ = ["estimate_tokens", "needs"]
+__all__ = ["estimate_tokens", "measure", "needs"]
 
 from metabolic.core.request import (
     Block,
@@ -26,6 +26,30 @@ _TOKENS_PER_REPLY = 3
 _TOKENS_PER_IMAGE = 765
 """An image of 1024 × 1024 at high detail: 4 tiles × 170 + 85.
 Source: OpenAI, "Images and vision", calculating costs."""
+
+
+def measure(request: Request) -> tuple[tuple[str, ...], int]:
+    """Return ``needs`` and ``estimate_tokens`` of a request.
+
+    Most requests are a few messages of text, which one walk measures.
+    """
+    shape = request.response_format
+    if (
+        request.dialect != "chat"
+        or request.tools
+        or request.sampling.logprobs
+        or shape.kind != "text"
+        or shape.schema is not None
+    ):
+        return needs(request), estimate_tokens(request)
+    size, messages = 0, request.messages
+    for message in messages:
+        for block in message.content:
+            if type(block) is not Text:
+                return needs(request), estimate_tokens(request)
+            text = block.text
+            size += len(text) if text.isascii() else _bytes(text)
+    return (), _TOKENS_PER_REPLY + _TOKENS_PER_MESSAGE * len(messages) - (-size // _BYTES_PER_TOKEN)
 
 
 def needs(request: Request) -> tuple[str, ...]:

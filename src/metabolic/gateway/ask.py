@@ -12,7 +12,7 @@ from metabolic.config import VirtualTable
 from metabolic.core.errors import RequestError, UnknownModel
 from metabolic.core.request import Ask, Limits, Request, WarmPrefix
 from metabolic.core.signals import TASKS
-from metabolic.edge import estimate_tokens, needs
+from metabolic.edge import measure
 
 _WORDS = {
     b"quality": 0.0,
@@ -92,22 +92,25 @@ def make_ask(
         UnknownModel: the model's name is not known.
     """
     virtual, pin = names.resolve(request.model)
-    preference = _preference(headers.get(b"metabolic-preference"))
+    get = headers.get
+    dial, task = get(b"metabolic-preference"), get(b"metabolic-task")
+    delivery = get(b"metabolic-delivery")
+    wanted, tokens = measure(request)
     return Ask(
         id=request.id,
         at_s=at_s,
         dialect=request.dialect,
         tenant=tenant,
         session=session(headers),
-        task=_task(headers.get(b"metabolic-task")),
+        task=None if task is None else _task(task),
         pin=pin,
         allowed=virtual.allowed,
-        preference=virtual.preference if preference is None else preference,
-        delivery=_delivery(headers.get(b"metabolic-delivery")),
+        preference=virtual.preference if dial is None else _preference(dial),
+        delivery="auto" if delivery is None else _delivery(delivery),
         n=request.n,
         stream=request.stream,
-        needs=needs(request),
-        input_tokens=estimate_tokens(request),
+        needs=wanted,
+        input_tokens=tokens,
         max_output_tokens=request.sampling.max_output_tokens,
         limits=_limits(headers),
         warm=extras[0],
@@ -143,10 +146,8 @@ def _limits(headers: Mapping[bytes, bytes]) -> Limits:
     )
 
 
-def _preference(value: bytes | None) -> float | None:
+def _preference(value: bytes) -> float:
     """Read the dial: a number from 0 to 1, or a word."""
-    if value is None:
-        return None
     word = _WORDS.get(value.strip().lower())
     if word is not None:
         return word
@@ -157,20 +158,16 @@ def _preference(value: bytes | None) -> float | None:
     return number
 
 
-def _delivery(value: bytes | None) -> Literal["auto", "stream", "hold"]:
+def _delivery(value: bytes) -> Literal["auto", "stream", "hold"]:
     """Read how the answer is to leave."""
-    if value is None:
-        return "auto"
     found = _DELIVERIES.get(value.strip().lower())
     if found is None:
         _refuse("metabolic-delivery", "must be auto, stream or hold")
     return found
 
 
-def _task(value: bytes | None) -> str | None:
+def _task(value: bytes) -> str:
     """Read the client's word for the task type."""
-    if value is None:
-        return None
     text = value.strip().decode("latin-1").lower()
     if text not in _TASKS:
         _refuse("metabolic-task", f"must be one of {', '.join(TASKS)}")
