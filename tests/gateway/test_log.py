@@ -2,10 +2,16 @@
 
 import io
 import logging
+import threading
+
+import pytest
 
 from metabolic.config import Config
+from metabolic.core.attempt import Answer
+from metabolic.core.request import Ask
 from metabolic.gateway import log
 from metabolic.gateway.redact import Redactor
+from metabolic.testing.runtime import fake_record
 
 
 def record(level: int = logging.INFO, **extra: object) -> logging.LogRecord:
@@ -57,3 +63,52 @@ def test_the_configured_level_holds():
         root.handlers[:] = before
         root.setLevel(logging.WARNING)
         logging.logThreads, logging.logProcesses, logging.logMultiprocessing = flags
+
+
+@pytest.mark.parametrize("answer", [None, Answer(call="c0", deployment="small", escalations=2)])
+def test_the_short_way_writes_the_line_that_logging_would(
+    answer: Answer | None, caplog: pytest.LogCaptureFixture
+):
+    caplog.set_level(logging.INFO, "metabolic.gateway")
+    receipt = fake_record(Ask(id="mr-1", at_s=1.0), answer).receipt
+    log.record_request(receipt, 200, 0.01234)
+    (made,) = caplog.records
+    del made.message  # which pytest's own formatter has left there
+    out = io.StringIO()
+    handler = log.BatchHandler(out)
+    log.RequestLines(handler, Redactor())(receipt, 200, 0.01234)
+    handler.flush()
+    (line,) = out.getvalue().splitlines()
+    wanted = log.RedactingFormatter(Redactor()).format(made)
+    assert line.partition(" ")[2] == wanted.partition(" ")[2]
+    assert len(line) == len(wanted)
+
+
+def test_the_short_way_redacts_names():
+    out = io.StringIO()
+    handler = log.BatchHandler(out)
+    say = log.RequestLines(handler, Redactor(["hush-hush"]))
+    for _ in range(2):
+        answer = Answer(call="c0", deployment="hush-hush")
+        say(fake_record(Ask(id="mr-1", at_s=1.0), answer).receipt, 200, 0.0)
+    handler.flush()
+    assert out.getvalue().count("chosen=[redacted]") == 2
+
+
+def test_no_line_is_lost_to_a_flush_from_another_thread():
+    out = io.StringIO()
+    handler = log.BatchHandler(out)
+    done = threading.Event()
+
+    def flush() -> None:
+        while not done.is_set():
+            handler.flush()
+
+    thread = threading.Thread(target=flush)
+    thread.start()
+    for number in range(20_000):
+        handler.keep(f"line {number}")
+    done.set()
+    thread.join()
+    handler.flush()
+    assert out.getvalue().splitlines() == [f"line {number}" for number in range(20_000)]

@@ -115,3 +115,14 @@ def test_series_are_bounded() -> None:
     (family,) = counter.collect()
     assert len(family.samples) == 10_000
     assert counter.value(("10099",)) == 0
+
+
+def test_a_series_is_shown_once_it_is_not_zero_and_its_cell_stays_the_same() -> None:
+    counter = Counter("c", "x", ("l",))
+    cell = counter.cell(("a",))
+    (family,) = counter.collect()
+    assert family.samples == []
+    cell[0] += 2
+    counter.add(("a",))
+    (family,) = counter.collect()
+    assert [sample.value for sample in family.samples] == [3.0]

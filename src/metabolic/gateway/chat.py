@@ -4,19 +4,21 @@ __all__ = ["Busy", "Dialect", "Inference", "NoAnswer"]
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 import msgspec
 
 from metabolic.core.errors import MetabolicError
 from metabolic.core.fleet import Deployment
+from metabolic.core.receipt import Receipt
 from metabolic.core.request import Ask, Request
 from metabolic.edge import parse
 from metabolic.gateway.ask import Names, make_ask, session
 from metabolic.gateway.auth import Keys, refuse_foreign_origin
 from metabolic.gateway.body import ClientLeft, Watch, read_body
 from metabolic.gateway.exchange import Exchange
+from metabolic.gateway.log import record_request
 from metabolic.gateway.metrics import Metrics
 from metabolic.gateway.redact import Redactor
 from metabolic.gateway.reply import (
@@ -67,6 +69,7 @@ class Inference:
         self.in_flight = 0
         self.metrics = Metrics(runtime, lambda: self.in_flight)
         self.redact = Redactor()
+        self.line: Callable[[Receipt, int, float], None] = record_request
         self._fleet: tuple[Deployment, ...] | None = None
         self.configure(self.redact)
 
@@ -190,19 +193,5 @@ class Inference:
         self.metrics.done(
             outcome, dialect=request.dialect, model=request.model, status=status, seconds=seconds
         )
-        if not _log.isEnabledFor(logging.INFO):
-            return
-        receipt = outcome.record.receipt
-        answer, energy = receipt.answer, receipt.energy
-        fields = {
-            "id": receipt.id,
-            "status": status,
-            "chosen": answer.deployment if answer else None,
-            "escalations": answer.escalations if answer else 0,
-            "ms": round(seconds * 1000, 1),
-            "energy_j": round(energy.energy_j, 3) if energy else None,
-        }
-        # Made by hand: ``info`` would walk the stack for a file name and line nobody reads.
-        _log.handle(
-            _log.makeRecord(_log.name, logging.INFO, "", 0, "request", (), None, extra=fields)
-        )
+        if _log.isEnabledFor(logging.INFO):
+            self.line(outcome.record.receipt, status, seconds)

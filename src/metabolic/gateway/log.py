@@ -4,7 +4,14 @@ A request must not wait for a write: lines are kept for a tenth of a second, or 
 comes, and then leave together.
 """
 
-__all__ = ["BatchHandler", "RedactingFormatter", "configure"]
+__all__ = [
+    "BatchHandler",
+    "RedactingFormatter",
+    "RequestLines",
+    "Stamp",
+    "configure",
+    "record_request",
+]
 
 import logging
 import sys
@@ -13,9 +20,30 @@ from itertools import islice
 from typing import TextIO
 
 from metabolic.config import Config
+from metabolic.core.receipt import Receipt
 from metabolic.gateway.redact import Redactor, secrets_of
 
+_log = logging.getLogger("metabolic.gateway")
+
 _MOST_LINES = 512
+
+
+class Stamp:
+    """Writes times as ``2023-11-14T22:13:20.250Z``; most of a time is that of the one before."""
+
+    __slots__ = ("_second", "_text")
+
+    def __init__(self) -> None:
+        """Begin with no time."""
+        self._second, self._text = -1, ""
+
+    def __call__(self, at_s: float, milliseconds: int) -> str:
+        """Return a time in seconds since the epoch, and its milliseconds, as text."""
+        second = int(at_s)
+        if second != self._second:
+            self._second = second
+            self._text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+        return f"{self._text}.{milliseconds:03d}Z"
 
 
 class RedactingFormatter(logging.Formatter):
@@ -28,17 +56,12 @@ class RedactingFormatter(logging.Formatter):
         """Keep what redacts."""
         super().__init__()
         self.redact = redact
-        self._second = 0
-        self._stamp = ""
+        self._stamp = Stamp()
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line, and what follows it."""
-        second = int(record.created)
-        if second != self._second:
-            self._second = second
-            self._stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
         parts = [
-            f"{self._stamp}.{int(record.msecs):03d}Z",
+            self._stamp(record.created, int(record.msecs)),
             record.levelname,
             record.name,
             record.getMessage(),
@@ -69,16 +92,71 @@ class BatchHandler(logging.Handler):
         if record.levelno >= logging.WARNING or len(self._lines) >= _MOST_LINES:
             self.flush()
 
+    def keep(self, line: str) -> None:
+        """Keep a line that is whole and without secrets."""
+        lines = self._lines
+        lines.append(line)
+        if len(lines) >= _MOST_LINES:
+            self.flush()
+
     def flush(self) -> None:
-        """Write what is kept."""
+        """Write what is kept; the list stays, so that no thread appends to one that was left."""
         self.acquire()
         try:
-            if self._lines:
-                lines, self._lines = self._lines, []
-                self._out.write("\n".join(lines) + "\n")
+            lines = self._lines
+            if count := len(lines):
+                text = "\n".join(lines[:count]) + "\n"
+                del lines[:count]
+                self._out.write(text)
                 self._out.flush()
         finally:
             self.release()
+
+
+class RequestLines:
+    """Writes the line of a routed request as the formatter would, at a tenth of its cost.
+
+    A ``LogRecord`` on its way through filters, handlers, a lock and the formatter takes 20 µs.
+    Nothing in the line comes from a client; names of deployments are redacted once each.
+    """
+
+    __slots__ = ("_handler", "_named", "_redact", "_stamp")
+
+    def __init__(self, handler: BatchHandler, redact: Redactor) -> None:
+        """Write to ``handler``."""
+        self._handler, self._redact, self._stamp = handler, redact, Stamp()
+        self._named: dict[str | None, str | None] = {None: None}
+
+    def __call__(self, receipt: Receipt, status: int, seconds: float) -> None:
+        """Write what became of a request after ``seconds``."""
+        now_s = time.time()
+        answer, energy = receipt.answer, receipt.energy
+        if answer is None:
+            chosen, escalations = None, 0
+        else:
+            escalations, chosen = answer.escalations, self._named.get(answer.deployment)
+            if chosen is None:
+                chosen = self._named[answer.deployment] = self._redact(answer.deployment)
+        energy_j = None if energy is None else round(energy.energy_j, 3)
+        self._handler.keep(
+            f"{self._stamp(now_s, int(now_s % 1 * 1000))} INFO metabolic.gateway request"
+            f" id={receipt.id} status={status} chosen={chosen} escalations={escalations}"
+            f" ms={round(seconds * 1000, 1)} energy_j={energy_j}"
+        )
+
+
+def record_request(receipt: Receipt, status: int, seconds: float) -> None:
+    """Log what became of a request after ``seconds``, by way of ``logging``."""
+    answer, energy = receipt.answer, receipt.energy
+    fields = {
+        "id": receipt.id,
+        "status": status,
+        "chosen": answer.deployment if answer else None,
+        "escalations": answer.escalations if answer else 0,
+        "ms": round(seconds * 1000, 1),
+        "energy_j": round(energy.energy_j, 3) if energy else None,
+    }
+    _log.info("request", extra=fields)
 
 
 def configure(config: Config) -> BatchHandler:

@@ -36,8 +36,14 @@ _SECONDS = (
     120.0,
     300.0,
 )
-_OPERATIONS = {"chat": "chat", "completions": "text_completion", "embeddings": "embeddings"}
+_OPERATIONS = {
+    "chat": ("chat",),
+    "completions": ("text_completion",),
+    "embeddings": ("embeddings",),
+}
 """Dialect → ``gen_ai.operation.name``. Source: OpenTelemetry semantic conventions, GenAI."""
+
+_Cell = list[float]
 
 
 class Metrics:
@@ -48,6 +54,9 @@ class Metrics:
         self.registry = CollectorRegistry(auto_describe=False)
         self._count_requests()
         self._count_answers()
+        self._paid, self._power = self.cost.cell(("tokens",)), self.cost.cell(("electricity",))
+        self._asked: dict[tuple[str, str, int], _Cell] = {}
+        self._made: dict[tuple[str, str, str], tuple[_Cell, _Cell, _Cell, _Cell, _Cell]] = {}
         self.registry.register(Gauges(runtime, in_flight))
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
@@ -122,22 +131,22 @@ class Metrics:
         self, outcome: Outcome, *, dialect: str, model: str, status: int, seconds: float
     ) -> None:
         """Count a request that was routed, with its attempts and its bill."""
+        asked = (dialect, model, status)
+        cell = self._asked.get(asked)
         operation = _OPERATIONS[dialect]
-        self.requests.add((operation, model, str(status)))
-        self.seconds.observe((operation,), seconds)
+        if cell is None:
+            cell = self.requests.cell((*operation, model, str(status)))
+            self._asked[asked] = cell
+        cell[0] += 1.0
+        self.seconds.observe(operation, seconds)
         record = outcome.record
         for attempt in record.attempts:
             self._attempt(attempt)
-        answer = record.receipt.answer
-        if answer is not None:
-            self.answers.add((answer.deployment, "true" if answer.degraded else "false"))
-            if answer.escalations:
-                self.escalations.add((answer.deployment,), answer.escalations)
         self._bill(record.receipt)
 
     def began(self, dialect: str, seconds: float) -> None:
         """Count the time a streamed answer took to begin."""
-        self.first_event.observe((_OPERATIONS[dialect],), seconds)
+        self.first_event.observe(_OPERATIONS[dialect], seconds)
 
     def render(self) -> bytes:
         """Return the exposition text."""
@@ -145,24 +154,44 @@ class Metrics:
 
     def _attempt(self, attempt: Attempt) -> None:
         """Count one call and its tokens."""
-        name, failure, usage = attempt.call.deployment, attempt.failure, attempt.usage
-        self.attempts.add((name, attempt.call.role, "ok" if failure is None else failure.kind))
+        call, failure, usage = attempt.call, attempt.failure, attempt.usage
+        made = (call.deployment, call.role, "ok" if failure is None else failure.kind)
+        cells = self._made.get(made)
+        if cells is None:
+            cells = self._made[made] = (self.attempts.cell(made), *self._kinds(call.deployment))
+        times, given, said, cached, thought = cells
+        times[0] += 1.0
         if usage.input_tokens:
-            self.tokens.add((name, "input"), usage.input_tokens)
+            given[0] += usage.input_tokens
         if usage.output_tokens:
-            self.tokens.add((name, "output"), usage.output_tokens)
+            said[0] += usage.output_tokens
         if usage.cached_tokens:
-            self.tokens.add((name, "cached"), usage.cached_tokens)
+            cached[0] += usage.cached_tokens
         if usage.reasoning_tokens:
-            self.tokens.add((name, "reasoning"), usage.reasoning_tokens)
+            thought[0] += usage.reasoning_tokens
+
+    def _kinds(self, name: str) -> tuple[_Cell, _Cell, _Cell, _Cell]:
+        """Return the series of a deployment's tokens."""
+        cell = self.tokens.cell
+        return (
+            cell((name, "input")),
+            cell((name, "output")),
+            cell((name, "cached")),
+            cell((name, "reasoning")),
+        )
 
     def _bill(self, receipt: Receipt) -> None:
-        """Add up joules, dollars and grams; what is not known adds nothing."""
-        if receipt.energy is not None:
-            self.energy.add((receipt.energy.origin,), receipt.energy.energy_j)
-        if receipt.cost.tokens_usd:
-            self.cost.add(("tokens",), receipt.cost.tokens_usd)
-        if receipt.cost.electricity_usd:
-            self.cost.add(("electricity",), receipt.cost.electricity_usd)
-        if receipt.carbon is not None:
-            self.carbon.add((receipt.carbon.origin,), receipt.carbon.carbon_g)
+        """Count the answer; add up joules, dollars and grams; the unknown adds nothing."""
+        answer, energy, cost, carbon = receipt.answer, receipt.energy, receipt.cost, receipt.carbon
+        if answer is not None:
+            self.answers.add((answer.deployment, "true" if answer.degraded else "false"))
+            if answer.escalations:
+                self.escalations.add((answer.deployment,), answer.escalations)
+        if energy is not None:
+            self.energy.add((energy.origin,), energy.energy_j)
+        if cost.tokens_usd:
+            self._paid[0] += cost.tokens_usd
+        if cost.electricity_usd:
+            self._power[0] += cost.electricity_usd
+        if carbon is not None:
+            self.carbon.add((carbon.origin,), carbon.carbon_g)

@@ -98,20 +98,27 @@ def summary_headers(record: Record) -> Headers:
     """Return the ``metabolic-…`` headers of a request; what is not known is left out."""
     receipt = record.receipt
     answer, energy, carbon = receipt.answer, receipt.energy, receipt.carbon
-    identity = receipt.id.encode("ascii")
+    identity = receipt.id.encode()
     headers = [(b"x-request-id", identity), (b"metabolic-decision", identity)]
     if answer is not None:
-        headers.append((b"metabolic-deployment", answer.deployment.encode("ascii")))
-        headers.append((b"metabolic-escalations", b"%d" % answer.escalations))
-        headers.append((b"metabolic-degraded", b"true" if answer.degraded else b"false"))
+        headers += (
+            (b"metabolic-deployment", answer.deployment.encode("ascii")),
+            (b"metabolic-escalations", b"%d" % answer.escalations),
+            (b"metabolic-degraded", b"true" if answer.degraded else b"false"),
+        )
         if answer.confidence is not None:
             headers.append((b"metabolic-confidence", b"%.4g" % answer.confidence))
     if energy is not None:
-        headers.append((b"metabolic-energy-j", b"%.6g" % energy.energy_j))
-        headers.append((b"metabolic-energy-origin", energy.origin.encode("ascii")))
-    cost = _cost_usd(receipt)
-    if cost is not None:
-        headers.append((b"metabolic-cost-usd", b"%.6g" % cost))
+        headers += (
+            (b"metabolic-energy-j", b"%.6g" % energy.energy_j),
+            (b"metabolic-energy-origin", energy.origin.encode()),
+        )
+    cost = receipt.cost
+    if cost.electricity_usd is not None:
+        dollars = cost.tokens_usd + cost.electricity_usd
+        headers.append((b"metabolic-cost-usd", b"%.6g" % dollars))
+    elif cost.tokens_usd:
+        headers.append((b"metabolic-cost-usd", b"%.6g" % cost.tokens_usd))
     if carbon is not None:
         headers.append((b"metabolic-carbon-g", b"%.6g" % carbon.carbon_g))
     return headers

@@ -128,7 +128,9 @@ def serve(runtime: Serving, *, load: Callable[[], Config] | None = None) -> int:
     ``load`` reads the configuration again, for SIGHUP.
     """
     lines = log.configure(runtime.config)
-    server = Server(App(runtime), load=load, lines=lines)
+    app = App(runtime)
+    app.inference.line = log.RequestLines(lines, app.inference.redact)
+    server = Server(app, load=load, lines=lines)
     try:
         server.run()
     except SystemExit as stop:  # uvicorn's way to say that start-up failed
