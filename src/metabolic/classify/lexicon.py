@@ -7,10 +7,12 @@ the words are our own.
 
 __all__ = [
     "CODE",
+    "COMMON_WORDS",
     "CONSTRAINTS",
     "CREATIVE",
     "CUES",
     "DOMAINS",
+    "KIND_WORDS",
     "PHRASES",
     "QUESTION_WORDS",
     "REASONING",
@@ -202,6 +204,9 @@ CODE = words_of(
     " recursion refactor debug exception dataframe pandas numpy"
 )
 
+KIND_WORDS = REASONING | CONSTRAINTS | DOMAINS | CREATIVE | CODE
+"""The words of the five lists above: one look tells the few words that need five."""
+
 STOPWORDS: tuple[tuple[str, frozenset[str]], ...] = tuple(
     (language, words_of(words))
     for language, words in (
@@ -218,3 +223,6 @@ STOPWORDS: tuple[tuple[str, frozenset[str]], ...] = tuple(
     )
 )
 """Language (ISO 639-1) → its commonest words."""
+
+COMMON_WORDS = frozenset[str]().union(*(words for _, words in STOPWORDS))
+"""The words of ``STOPWORDS``."""

@@ -18,6 +18,7 @@ from typing import Protocol
 from msgspec import Struct
 
 from metabolic.classify.features import Features, extract
+from metabolic.classify.lexicon import CODE, CONSTRAINTS, CREATIVE, DOMAINS, REASONING
 from metabolic.core.request import Request
 from metabolic.core.signals import Dimension, PCorrect, Signals
 
@@ -59,6 +60,11 @@ _EFFORT = {
 }
 """What a task type adds to the difficulty; the others add nothing."""
 
+_REASONING_ADDS = tuple(0.45 * count**0.8 for count in range(6))
+_CONSTRAINTS_ADD = tuple(0.22 * count**0.8 for count in range(7))
+_ITEMS_ADD = tuple(0.15 * count**0.5 for count in range(7))
+"""What so many words or items add to the difficulty: each one less than the one before."""
+
 _SHORT_ANSWERS = frozenset(
     {"open_qa", "closed_qa", "chatbot", "classification", "rewrite", "other"}
 )
@@ -99,7 +105,9 @@ class RulesClassifier:
         if sure < self._options.min_confidence:
             task = "other"
         p_simple, p_medium, p_complex = _complexity(_difficulty(features, task))
-        p_correct = tuple(one for head in self._heads for one in head.predict(features))
+        p_correct: tuple[PCorrect, ...] = ()
+        if self._heads:
+            p_correct = tuple(one for head in self._heads for one in head.predict(features))
         return Signals(
             task=task,
             lane=task,
@@ -148,9 +156,11 @@ def _task(features: Features) -> tuple[str, float]:
     scores = dict(features.cues)
     scores["other"] = _OTHER_SCORE
     _add_layout(features, scores)
-    best = max(scores, key=lambda task: (scores[task], task))
-    top = scores[best]
-    return best, 1.0 / sum(exp(score - top) for score in scores.values())
+    best, top = "other", scores["other"]
+    for task, score in scores.items():
+        if score > top or (score == top and task > best):
+            best, top = task, score
+    return best, 1.0 / sum([exp(score - top) for score in scores.values()])
 
 
 def _add_layout(features: Features, scores: dict[str, float]) -> None:
@@ -178,21 +188,22 @@ def _add_layout(features: Features, scores: dict[str, float]) -> None:
 
 def _difficulty(features: Features, task: str) -> float:
     """Return the latent difficulty: 0 is a fact to recall, 2 a proof or a program to design."""
-    own_words = max(1, features.words - features.block_words)
+    given = features.block_words
+    own_words = max(1, features.words - given)
     value = (
         _EFFORT.get(task, 0.0)
-        + 0.45 * min(features.reasoning, 5) ** 0.8
-        + 0.22 * min(features.constraints, 6) ** 0.8
+        + _REASONING_ADDS[min(features.reasoning, 5)]
+        + _CONSTRAINTS_ADD[min(features.constraints, 6)]
         + 0.45 * min(features.domain, 3)
         + 0.30 * log(1 + own_words / 12)
-        + 0.12 * log(1 + features.block_words / 40)
-        + 0.15 * min(features.items, 6) ** 0.5
-        + 0.25 * (features.questions > 1)
-        + 0.35 * (features.numbers > 1 and task in {"open_qa", "other"})
-        + 0.20 * (features.code_words > 0)
-        + 0.25 * (features.tools > 0)
-        + 0.25 * (features.asked_tokens is not None and features.asked_tokens > 300)  # noqa: PLR2004
-        - 0.10 * min(features.few_shots, 3)
+        + (0.12 * log(1 + given / 40) if given else 0.0)
+        + _ITEMS_ADD[min(features.items, 6)]
+        + (0.25 if features.questions > 1 else 0.0)
+        + (0.35 if features.numbers > 1 and task in {"open_qa", "other"} else 0.0)
+        + (0.20 if features.code_words else 0.0)
+        + (0.25 if features.tools else 0.0)
+        + (0.25 if (features.asked_tokens or 0) > 300 else 0.0)  # noqa: PLR2004
+        - (0.10 * min(features.few_shots, 3) if features.few_shots else 0.0)
     )
     short = own_words <= 12 and features.reasoning < 2 and not features.domain  # noqa: PLR2004
     if short and task in _SHORT_ANSWERS:
@@ -207,27 +218,39 @@ def _complexity(difficulty: float) -> tuple[float, float, float]:
     return p_simple, 1.0 - p_simple - p_complex, p_complex
 
 
+def _rising(name: str, rate: float, counts: int) -> tuple[Dimension, ...]:
+    """Return a dimension for each count below ``counts``: 1 - exp(-rate x count)."""
+    return tuple(Dimension(name=name, ratio=1.0 - exp(-rate * count)) for count in range(counts))
+
+
+_CREATIVITY = _rising("creativity", 0.7, len(CREATIVE) + 1)
+_REASONING = _rising("reasoning", 0.4, len(REASONING) + 2)
+_CONSTRAINTS = _rising("constraints", 0.35, len(CONSTRAINTS) + 2)
+_DOMAIN = _rising("domain", 0.25, 2 * len(DOMAINS) + len(CODE) + 1)
+"""What each count of different words comes to; made once, since all counts are known."""
+
+
 def _dimensions(features: Features) -> tuple[Dimension, ...]:
     """Return the six dimensions and the published score, each in [0, 1]."""
-    creativity = 1.0 - exp(-0.7 * features.creative)
-    reasoning = 1.0 - exp(-0.4 * (features.reasoning + (features.operators > 0)))
-    constraints = 1.0 - exp(-0.35 * (features.constraints + features.wants_json))
-    domain = 1.0 - exp(-0.5 * (features.domain + 0.5 * features.code_words))
+    creativity = _CREATIVITY[features.creative]
+    reasoning = _REASONING[features.reasoning + (features.operators > 0)]
+    constraints = _CONSTRAINTS[features.constraints + features.wants_json]
+    domain = _DOMAIN[2 * features.domain + features.code_words]
     contextual = 1.0 - exp(-(features.block_words + features.context_chars / 6) / 150)
     few_shots = min(1.0, features.few_shots / 5)
     score = complexity_score(
-        creativity=creativity,
-        reasoning=reasoning,
-        constraints=constraints,
-        domain=domain,
+        creativity=creativity.ratio,
+        reasoning=reasoning.ratio,
+        constraints=constraints.ratio,
+        domain=domain.ratio,
         contextual=contextual,
         few_shots=few_shots,
     )
     return (
-        Dimension(name="creativity", ratio=creativity),
-        Dimension(name="reasoning", ratio=reasoning),
-        Dimension(name="constraints", ratio=constraints),
-        Dimension(name="domain", ratio=domain),
+        creativity,
+        reasoning,
+        constraints,
+        domain,
         Dimension(name="contextual", ratio=contextual),
         Dimension(name="few_shots", ratio=few_shots),
         Dimension(name="complexity_score", ratio=score),
