@@ -43,7 +43,7 @@ from metabolic.ledger.codec import (
     line_of,
     without_text,
 )
-from metabolic.ledger.packing import Packer, dictionary_of, unpacked
+from metabolic.ledger.packing import Packer, dictionary_of, packed_receipt, receipt_of, unpacked
 from metabolic.testing.examples import example_record, example_settlement
 
 _CANARY = "the quick brown canary"
@@ -205,7 +205,8 @@ def _told(request: Request, reply: Reply) -> Record:
 def test_no_prompt_and_no_answer_is_in_what_is_encoded() -> None:
     record = without_text(_told(_request(), _reply()))
     packed, _ = Packer().pack(record, deflate=False)
-    for encoded in (line_of(RecordEntry(record=record)), packed, dictionary_of(record)):
+    receipt = packed_receipt(record.receipt).encode()
+    for encoded in (line_of(RecordEntry(record=record)), packed, receipt, dictionary_of(record)):
         assert _CANARY.encode() not in encoded
         assert base64.b64encode(_CANARY.encode()) not in encoded
 
@@ -255,24 +256,33 @@ def test_a_packed_record_comes_back_as_it_went(*, deflate: bool) -> None:
     record = example_record(7)
     packer = Packer(3, dictionary_of(example_record(1)))
     body, number = packer.pack(record, deflate=deflate)
-    assert unpacked(body, number, {3: dictionary_of(example_record(1))}) == record
+    dictionaries = {3: dictionary_of(example_record(1))}
+    assert unpacked(body, packed_receipt(record.receipt), number, dictionaries) == record
 
 
 def test_attempts_that_are_not_those_of_the_events_are_kept() -> None:
     record = replace(example_record(), attempts=example_record().attempts[:1])
     body, number = Packer().pack(record, deflate=False)
-    assert unpacked(body, number, {}) == record
+    assert unpacked(body, packed_receipt(record.receipt), number, {}) == record
     empty = replace(record, attempts=())
     body, number = Packer().pack(empty, deflate=False)
-    assert unpacked(body, number, {}) == empty
+    assert unpacked(body, packed_receipt(empty.receipt), number, {}) == empty
 
 
 def test_a_damaged_record_is_an_error() -> None:
     body, _ = Packer().pack(example_record(), deflate=False)
-    with pytest.raises(LedgerError, match="unreadable"):
-        unpacked(body[:-5], None, {})
-    with pytest.raises(LedgerError, match="unreadable"):
-        unpacked(body, 9, {})
+    receipt = packed_receipt(example_record().receipt)
+    with pytest.raises(LedgerError, match="unreadable record"):
+        unpacked(body[:-5], receipt, None, {})
+    with pytest.raises(LedgerError, match="unreadable record"):
+        unpacked(body, receipt, 9, {})
+    with pytest.raises(LedgerError, match="unreadable receipt"):
+        unpacked(body, receipt[:-5], None, {})
+
+
+def test_a_receipt_comes_back_as_it_went() -> None:
+    receipt = example_record().receipt
+    assert receipt_of(packed_receipt(receipt)) == receipt
 
 
 def test_a_dictionary_names_nobody() -> None:

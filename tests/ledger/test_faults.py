@@ -195,8 +195,7 @@ def test_a_bad_record_is_lost_alone_and_counted(tmp_path: Path) -> None:
         ledger.append(example_record(number))
     ledger.append(replace(bad, effects_digest="\ud800"))
     ledger.append(replace(bad, schema=2**70))
-    usage = replace(bad.receipt.usage, input_tokens=2**63)
-    ledger.append(replace(bad, receipt=replace(bad.receipt, usage=usage)))
+    ledger.append(replace(bad, ask=replace(bad.ask, at_s=2**63)))
     ledger.append(replace(bad, attempts=None))  # pyright: ignore[reportArgumentType]
     ledger.put("\ud800", b"blob")
     ledger.append(example_record(5))

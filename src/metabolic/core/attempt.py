@@ -43,7 +43,7 @@ FailureKind = Literal[
 ]
 
 
-class Call(Struct, frozen=True, kw_only=True):
+class Call(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """One call to make: the stage it belongs to, who answers, and in which role.
 
     ``id`` is unique within the run (``c0``, ``c1``, …). ``logprobs`` asks the engine for token
@@ -60,7 +60,7 @@ class Call(Struct, frozen=True, kw_only=True):
     keep: bool = True
 
 
-class LogprobSummary(Struct, frozen=True, kw_only=True):
+class LogprobSummary(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """Token log-probabilities (nats) of one choice: count, mean, minimum and quantiles.
 
     ``q10`` and ``q50`` are the 10 % and 50 % quantiles.
@@ -73,7 +73,7 @@ class LogprobSummary(Struct, frozen=True, kw_only=True):
     q50: float
 
 
-class Choice(Struct, frozen=True, kw_only=True):
+class Choice(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """One of the ``n`` answers, without its text."""
 
     finish_reason: str | None = None
@@ -82,7 +82,7 @@ class Choice(Struct, frozen=True, kw_only=True):
     logprobs: LogprobSummary | None = None
 
 
-class Failure(Struct, frozen=True, kw_only=True):
+class Failure(Struct, frozen=True, kw_only=True, gc=False):
     """Why a call gave no answer; ``status`` is the upstream's HTTP status, if it gave one."""
 
     kind: FailureKind
@@ -91,7 +91,7 @@ class Failure(Struct, frozen=True, kw_only=True):
     retry_after_s: float | None = None
 
 
-class Verdict(Struct, frozen=True, kw_only=True):
+class Verdict(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """Was it good enough, as the validators see it.
 
     ``well_formed`` is false when the shape is broken (schema, tool call, empty): such an answer
@@ -108,7 +108,7 @@ class Verdict(Struct, frozen=True, kw_only=True):
     validator: str = ""
 
 
-class Attempt(Struct, frozen=True, kw_only=True):
+class Attempt(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """One call made; all times are seconds since the run began.
 
     ``first_token_s`` is ``None`` when the engine answered in one piece or not at all. ``cpu_s``
@@ -125,27 +125,27 @@ class Attempt(Struct, frozen=True, kw_only=True):
     cpu_s: float | None = None
 
 
-class Began(Struct, frozen=True, kw_only=True, tag="began"):
+class Began(Struct, frozen=True, kw_only=True, tag="began", gc=False):
     """The run begins."""
 
     at_s: float
 
 
-class Progress(Struct, frozen=True, kw_only=True, tag="progress"):
+class Progress(Struct, frozen=True, kw_only=True, tag="progress", gc=False):
     """The call has produced its first bytes; sent once a call, never per token."""
 
     call: str
     at_s: float
 
 
-class Ended(Struct, frozen=True, kw_only=True, tag="ended"):
+class Ended(Struct, frozen=True, kw_only=True, tag="ended", gc=False):
     """The call is over: with an answer, or with ``attempt.failure``."""
 
     attempt: Attempt
     at_s: float
 
 
-class Checked(Struct, frozen=True, kw_only=True, tag="checked"):
+class Checked(Struct, frozen=True, kw_only=True, tag="checked", gc=False):
     """The validators have judged a call's answer."""
 
     call: str
@@ -153,13 +153,13 @@ class Checked(Struct, frozen=True, kw_only=True, tag="checked"):
     at_s: float
 
 
-class Tick(Struct, frozen=True, kw_only=True, tag="tick"):
+class Tick(Struct, frozen=True, kw_only=True, tag="tick", gc=False):
     """A time asked for by ``Wake`` has come."""
 
     at_s: float
 
 
-class ClientGone(Struct, frozen=True, kw_only=True, tag="client_gone"):
+class ClientGone(Struct, frozen=True, kw_only=True, tag="client_gone", gc=False):
     """The client has left; nobody will read an answer."""
 
     at_s: float
@@ -168,38 +168,38 @@ class ClientGone(Struct, frozen=True, kw_only=True, tag="client_gone"):
 Event = Began | Progress | Ended | Checked | Tick | ClientGone
 
 
-class Open(Struct, frozen=True, kw_only=True, tag="open"):
+class Open(Struct, frozen=True, kw_only=True, tag="open", gc=False):
     """Make this call."""
 
     call: Call
 
 
-class Cancel(Struct, frozen=True, kw_only=True, tag="cancel"):
+class Cancel(Struct, frozen=True, kw_only=True, tag="cancel", gc=False):
     """Stop this call; it still ends with an ``Ended`` and is billed."""
 
     call: str
     why: str
 
 
-class Check(Struct, frozen=True, kw_only=True, tag="check"):
+class Check(Struct, frozen=True, kw_only=True, tag="check", gc=False):
     """Have the validators judge this call's answer."""
 
     call: str
 
 
-class Release(Struct, frozen=True, kw_only=True, tag="release"):
+class Release(Struct, frozen=True, kw_only=True, tag="release", gc=False):
     """Let the client have this call's answer: all of it, and what is still to come."""
 
     call: str
 
 
-class Wake(Struct, frozen=True, kw_only=True, tag="wake"):
+class Wake(Struct, frozen=True, kw_only=True, tag="wake", gc=False):
     """Send a ``Tick`` at ``at_s`` (seconds since the run began)."""
 
     at_s: float
 
 
-class Finish(Struct, frozen=True, kw_only=True, tag="finish"):
+class Finish(Struct, frozen=True, kw_only=True, tag="finish", gc=False):
     """The run is over; ``call`` is the one whose answer the client has, ``None`` if none."""
 
     call: str | None
@@ -208,7 +208,7 @@ class Finish(Struct, frozen=True, kw_only=True, tag="finish"):
 Effect = Open | Cancel | Check | Release | Wake | Finish
 
 
-class Answer(Struct, frozen=True, kw_only=True):
+class Answer(Struct, frozen=True, kw_only=True, gc=False):
     """What the client got: whose answer, after how many escalations, and how sure.
 
     ``degraded`` means that no stage was satisfied and the best draft was given.
@@ -222,7 +222,7 @@ class Answer(Struct, frozen=True, kw_only=True):
     certified: bool = False
 
 
-class Run(Struct, frozen=True, kw_only=True):
+class Run(Struct, frozen=True, kw_only=True, gc=False):
     """Where a run stands; only ``advance`` makes the next one.
 
     ``stage`` counts through ``decision.stages`` and then ``decision.fallbacks``. ``open`` are
@@ -244,7 +244,7 @@ class Run(Struct, frozen=True, kw_only=True):
     finished: bool = False
 
 
-class ToolCall(Struct, frozen=True, kw_only=True):
+class ToolCall(Struct, frozen=True, kw_only=True, gc=False):
     """A tool call in an answer; ``arguments`` is JSON text as the model wrote it."""
 
     name: str
@@ -252,7 +252,7 @@ class ToolCall(Struct, frozen=True, kw_only=True):
     id: str | None = None
 
 
-class ReplyChoice(Struct, frozen=True, kw_only=True):
+class ReplyChoice(Struct, frozen=True, kw_only=True, gc=False):
     """One choice of an answer, with its text; never recorded."""
 
     text: str = ""
@@ -263,7 +263,7 @@ class ReplyChoice(Struct, frozen=True, kw_only=True):
     logprobs: tuple[float, ...] = ()
 
 
-class Reply(Struct, frozen=True, kw_only=True):
+class Reply(Struct, frozen=True, kw_only=True, gc=False):
     """An engine's whole answer; never recorded.
 
     ``body`` is the answer as the client will get it: the JSON of a whole answer, or ``b""`` when

@@ -9,7 +9,7 @@ from msgspec import Struct
 from metabolic.core.metabolic import Profile
 
 
-class Belief(Struct, frozen=True, kw_only=True):
+class Belief(Struct, frozen=True, kw_only=True, gc=False):
     """What is known of one deployment on one task lane.
 
     ``p_correct``: share of good answers; ``p_accept``: share of drafts kept at the profile's
@@ -25,7 +25,7 @@ class Belief(Struct, frozen=True, kw_only=True):
     evidence: int = 0
 
 
-class Policy(Struct, frozen=True, kw_only=True):
+class Policy(Struct, frozen=True, kw_only=True, gc=False):
     """How to choose; ``id`` is the digest of the rest.
 
     ``kind``: ``net_cost`` minimises expected net cost within the profile's quality loss,
@@ -48,7 +48,7 @@ class Policy(Struct, frozen=True, kw_only=True):
     seed: int = 0
 
 
-class Estimate(Struct, frozen=True, kw_only=True):
+class Estimate(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What an answer from one deployment would take now; ``None`` is unknown.
 
     ``energy_j`` is the average share, ``marginal_energy_j`` what the meter would not read without
@@ -73,7 +73,7 @@ class Estimate(Struct, frozen=True, kw_only=True):
     net_usd: float = 0.0
 
 
-class Candidate(Struct, frozen=True, kw_only=True):
+class Candidate(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """One deployment (at one variant) judged: fit, or rejected with a reason."""
 
     deployment: str
@@ -82,7 +82,7 @@ class Candidate(Struct, frozen=True, kw_only=True):
     rejected: str | None = None
 
 
-class Speculation(Struct, frozen=True, kw_only=True):
+class Speculation(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """Whether drafting pays here and now, and whether it could be switched."""
 
     wanted: bool
@@ -90,7 +90,7 @@ class Speculation(Struct, frozen=True, kw_only=True):
     why: str = ""
 
 
-class Stage(Struct, frozen=True, kw_only=True):
+class Stage(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """One step of a cascade.
 
     ``min_confidence`` is the lowest confidence at which its draft is kept; ``None`` keeps any
@@ -104,7 +104,7 @@ class Stage(Struct, frozen=True, kw_only=True):
     timeout_s: float = 300.0
 
 
-class Plan(Struct, frozen=True, kw_only=True):
+class Plan(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """One cascade that was considered: its stages and what it is expected to cost and to give."""
 
     stages: tuple[str, ...]
@@ -114,7 +114,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     p_escalate: float = 0.0
 
 
-class Decision(Struct, frozen=True, kw_only=True):
+class Decision(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """The choice and all its reasons.
 
     ``stages`` are tried in order; ``fallbacks`` only when all of them fail, nearest in quality

@@ -41,7 +41,7 @@ Capability = Literal[
 ]
 
 
-class Model(Struct, frozen=True, kw_only=True):
+class Model(Struct, frozen=True, kw_only=True, gc=False):
     """Weights: what is known of them; ``None`` where it is not published."""
 
     id: str
@@ -57,7 +57,7 @@ class Model(Struct, frozen=True, kw_only=True):
     file_bytes: int | None = None
 
 
-class Price(Struct, frozen=True, kw_only=True):
+class Price(Struct, frozen=True, kw_only=True, gc=False):
     """What a remote API asks per token."""
 
     input_usd_per_token: float
@@ -66,7 +66,7 @@ class Price(Struct, frozen=True, kw_only=True):
     cache_write_usd_per_token: float | None = None
 
 
-class Variant(Struct, frozen=True, kw_only=True):
+class Variant(Struct, frozen=True, kw_only=True, gc=False):
     """The same weights at another effort or output budget; the prompt cache stays warm."""
 
     name: str
@@ -74,7 +74,7 @@ class Variant(Struct, frozen=True, kw_only=True):
     max_output_tokens: int | None = None
 
 
-class Deployment(Struct, frozen=True, kw_only=True):
+class Deployment(Struct, frozen=True, kw_only=True, gc=False):
     """A model somewhere that can answer.
 
     Speeds are tokens per second of one sequence on an idle device; ``active_w`` is the power
@@ -102,14 +102,14 @@ class Deployment(Struct, frozen=True, kw_only=True):
     slots: int = 1
 
 
-class FleetSpec(Struct, frozen=True, kw_only=True):
+class FleetSpec(Struct, frozen=True, kw_only=True, gc=False):
     """All deployments, sorted by name; ``id`` is the digest of the rest."""
 
     id: str
     deployments: tuple[Deployment, ...]
 
 
-class LaunchSpec(Struct, frozen=True, kw_only=True):
+class LaunchSpec(Struct, frozen=True, kw_only=True, gc=False):
     """What a local engine is started with; sized by the supervisor from free memory.
 
     ``context_tokens`` is per slot.
@@ -124,7 +124,7 @@ class LaunchSpec(Struct, frozen=True, kw_only=True):
     start_timeout_s: float = 120.0
 
 
-class Load(Struct, frozen=True, kw_only=True):
+class Load(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """How busy a deployment is; ``None`` is unknown. ``age_s`` is how old this is."""
 
     deployment: str
@@ -136,7 +136,7 @@ class Load(Struct, frozen=True, kw_only=True):
     age_s: float = 0.0
 
 
-class Situation(Struct, frozen=True, kw_only=True):
+class Situation(Struct, frozen=True, kw_only=True, gc=False):
     """Machine, fleet and load at one moment; ``hardware_id`` is the digest of the readings."""
 
     at_s: float
@@ -146,7 +146,7 @@ class Situation(Struct, frozen=True, kw_only=True):
     hardware_id: str | None = None
 
 
-class SituationRef(Struct, frozen=True, kw_only=True):
+class SituationRef(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A ``Situation`` as a record keeps it: large parts by digest, the load itself."""
 
     at_s: float
@@ -156,7 +156,7 @@ class SituationRef(Struct, frozen=True, kw_only=True):
     hardware_id: str | None = None
 
 
-class Endpoint(Struct, frozen=True, kw_only=True):
+class Endpoint(Struct, frozen=True, kw_only=True, gc=False):
     """Where a deployment listens; never stored, never logged: it may hold a key.
 
     ``model`` is the name the upstream knows the model by. ``pid`` is the process of a local

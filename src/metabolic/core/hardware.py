@@ -17,7 +17,7 @@ Origin = Literal["measured", "derived", "modelled"]
 """Where a figure comes from: read off a meter, computed from such readings, or a model's guess."""
 
 
-class Reading(Struct, frozen=True, kw_only=True):
+class Reading(Struct, frozen=True, kw_only=True, gc=False):
     """One figure: its value, where it comes from, which source won, and how old it is."""
 
     value: float
@@ -26,7 +26,7 @@ class Reading(Struct, frozen=True, kw_only=True):
     age_s: float = 0.0
 
 
-class DeviceState(Struct, frozen=True, kw_only=True):
+class DeviceState(Struct, frozen=True, kw_only=True, gc=False):
     """One device (a package, a GPU, a node); every field ``None`` when it cannot be read.
 
     ``energy_j`` is a counter since an arbitrary start; only differences mean something.
@@ -48,7 +48,7 @@ class DeviceState(Struct, frozen=True, kw_only=True):
     memory_total_bytes: Reading | None = None
 
 
-class Battery(Struct, frozen=True, kw_only=True):
+class Battery(Struct, frozen=True, kw_only=True, gc=False):
     """The battery; ``discharge_w`` is positive while it empties."""
 
     charge_ratio: Reading | None = None
@@ -56,14 +56,14 @@ class Battery(Struct, frozen=True, kw_only=True):
     discharge_w: Reading | None = None
 
 
-class GridState(Struct, frozen=True, kw_only=True):
+class GridState(Struct, frozen=True, kw_only=True, gc=False):
     """The electricity at hand."""
 
     intensity_g_per_kwh: Reading | None = None
     price_usd_per_kwh: Reading | None = None
 
 
-class HardwareState(Struct, frozen=True, kw_only=True):
+class HardwareState(Struct, frozen=True, kw_only=True, gc=False):
     """The machine at one moment.
 
     ``taken_at_s`` is seconds since the epoch. ``failed`` names signals that were read before and

@@ -9,7 +9,7 @@ from msgspec import Struct
 Level = Literal["unknown", "nominal", "elevated", "critical"]
 
 
-class MetabolicState(Struct, frozen=True, kw_only=True):
+class MetabolicState(Struct, frozen=True, kw_only=True, gc=False):
     """What the machine can afford now; every figure ``None`` when it is not known.
 
     ``level`` is *unknown* on a machine that has no thermometer: heat then moves nothing. A sensor
@@ -38,14 +38,14 @@ class MetabolicState(Struct, frozen=True, kw_only=True):
     reasons: tuple[str, ...] = ()
 
 
-class Threshold(Struct, frozen=True, kw_only=True):
+class Threshold(Struct, frozen=True, kw_only=True, gc=False):
     """The lowest confidence at which a draft is kept while the machine is at ``level``."""
 
     level: Level
     min_confidence: float
 
 
-class Profile(Struct, frozen=True, kw_only=True):
+class Profile(Struct, frozen=True, kw_only=True, gc=False):
     """What may be spent: ``datacenter`` (quality first), ``edge`` (balanced), ``mcu`` (thrift).
 
     ``preference`` is the dial's default (0 quality, 1 thrift). ``max_loss_ratio`` is the

@@ -28,7 +28,7 @@ from metabolic.core.signals import Signals
 RECORD_SCHEMA = 1
 
 
-class Energy(Struct, frozen=True, kw_only=True):
+class Energy(Struct, frozen=True, kw_only=True, gc=False):
     """Joules with bounds and origin; ``provisional`` until the last meter window closed."""
 
     energy_j: float
@@ -39,7 +39,7 @@ class Energy(Struct, frozen=True, kw_only=True):
     meter: str | None = None
 
 
-class Cost(Struct, frozen=True, kw_only=True):
+class Cost(Struct, frozen=True, kw_only=True, gc=False):
     """Dollars: tokens paid to remote APIs, and electricity of local devices (``None``: unknown)."""
 
     tokens_usd: float = 0.0
@@ -52,7 +52,7 @@ class Cost(Struct, frozen=True, kw_only=True):
         return self.tokens_usd + (self.electricity_usd or 0.0)
 
 
-class Carbon(Struct, frozen=True, kw_only=True):
+class Carbon(Struct, frozen=True, kw_only=True, gc=False):
     """Grams of CO2e at the location's intensity, with the same bounds as the energy."""
 
     carbon_g: float
@@ -62,7 +62,7 @@ class Carbon(Struct, frozen=True, kw_only=True):
     origin: Origin
 
 
-class Baseline(Struct, frozen=True, kw_only=True):
+class Baseline(Struct, frozen=True, kw_only=True, gc=False):
     """What one always-used deployment would have taken; always modelled, and named so."""
 
     deployment: str
@@ -71,7 +71,7 @@ class Baseline(Struct, frozen=True, kw_only=True):
     origin: Origin = "modelled"
 
 
-class AttemptBill(Struct, frozen=True, kw_only=True):
+class AttemptBill(Struct, frozen=True, kw_only=True, gc=False):
     """The bill of one call: what it was, what it used, what it cost. No text."""
 
     call: str
@@ -89,7 +89,7 @@ class AttemptBill(Struct, frozen=True, kw_only=True):
     failure: Failure | None
 
 
-class Receipt(Struct, frozen=True, kw_only=True):
+class Receipt(Struct, frozen=True, kw_only=True, gc=False):
     """The bill of one request.
 
     ``energy`` is what local devices drew (``None``: nothing local, or unknown); ``remote_energy``
@@ -115,7 +115,7 @@ class Receipt(Struct, frozen=True, kw_only=True):
     baselines: tuple[Baseline, ...]
 
 
-class Share(Struct, frozen=True, kw_only=True):
+class Share(Struct, frozen=True, kw_only=True, gc=False):
     """One call's part of a closed window: joules and the engine's CPU seconds (``None``: unknown).
 
     ``call`` is ``<request id>/<call id>``.
@@ -126,7 +126,7 @@ class Share(Struct, frozen=True, kw_only=True):
     cpu_s: float | None = None
 
 
-class Window(Struct, frozen=True, kw_only=True):
+class Window(Struct, frozen=True, kw_only=True, gc=False):
     """One closed meter interval: ``sum(shares) + unattributed_j == energy_j``.
 
     Times are seconds since the epoch. ``origin`` says whether the meter was read or modelled;
@@ -144,7 +144,7 @@ class Window(Struct, frozen=True, kw_only=True):
     high_ratio: float = 1.0
 
 
-class Settlement(Struct, frozen=True, kw_only=True):
+class Settlement(Struct, frozen=True, kw_only=True, gc=False):
     """What the meters said of one request after its last window closed, per call."""
 
     id: str
@@ -155,7 +155,7 @@ class Settlement(Struct, frozen=True, kw_only=True):
     meter: str
 
 
-class Record(Struct, frozen=True, kw_only=True):
+class Record(Struct, frozen=True, kw_only=True, gc=False):
     """The audit line of one request: enough to fold it again, without any text.
 
     ``effects_digest`` is the digest of every effect in order, which replay must find again.

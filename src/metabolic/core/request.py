@@ -25,17 +25,17 @@ from typing import Literal
 from msgspec import Struct
 
 
-class Text(Struct, frozen=True, kw_only=True, tag="text"):
+class Text(Struct, frozen=True, kw_only=True, tag="text", gc=False):
     """A piece of text."""
 
     text: str
 
 
-class Image(Struct, frozen=True, kw_only=True, tag="image"):
+class Image(Struct, frozen=True, kw_only=True, tag="image", gc=False):
     """An image the client sent; its bytes stay in ``Request.body`` and pass through."""
 
 
-class ToolUse(Struct, frozen=True, kw_only=True, tag="tool_use"):
+class ToolUse(Struct, frozen=True, kw_only=True, tag="tool_use", gc=False):
     """A tool call the assistant made earlier in the conversation."""
 
     id: str
@@ -43,20 +43,20 @@ class ToolUse(Struct, frozen=True, kw_only=True, tag="tool_use"):
     arguments: str
 
 
-class ToolResult(Struct, frozen=True, kw_only=True, tag="tool_result"):
+class ToolResult(Struct, frozen=True, kw_only=True, tag="tool_result", gc=False):
     """What a tool answered."""
 
     id: str
     text: str
 
 
-class Thinking(Struct, frozen=True, kw_only=True, tag="thinking"):
+class Thinking(Struct, frozen=True, kw_only=True, tag="thinking", gc=False):
     """Reasoning content of an earlier turn."""
 
     text: str
 
 
-class Opaque(Struct, frozen=True, kw_only=True, tag="opaque"):
+class Opaque(Struct, frozen=True, kw_only=True, tag="opaque", gc=False):
     """A content part Metabolic does not know; it passes through untouched in the body."""
 
     kind: str
@@ -65,28 +65,28 @@ class Opaque(Struct, frozen=True, kw_only=True, tag="opaque"):
 Block = Text | Image | ToolUse | ToolResult | Thinking | Opaque
 
 
-class Message(Struct, frozen=True, kw_only=True):
+class Message(Struct, frozen=True, kw_only=True, gc=False):
     """One turn: the role as the client wrote it, and its content in order."""
 
     role: str
     content: tuple[Block, ...] = ()
 
 
-class Tool(Struct, frozen=True, kw_only=True):
+class Tool(Struct, frozen=True, kw_only=True, gc=False):
     """A function the model may call; ``parameters`` is its JSON schema as JSON bytes."""
 
     name: str
     parameters: bytes | None = None
 
 
-class ResponseFormat(Struct, frozen=True, kw_only=True):
+class ResponseFormat(Struct, frozen=True, kw_only=True, gc=False):
     """The shape the answer must have; ``schema`` is a JSON schema as JSON bytes."""
 
     kind: Literal["text", "json_object", "json_schema"] = "text"
     schema: bytes | None = None
 
 
-class Sampling(Struct, frozen=True, kw_only=True):
+class Sampling(Struct, frozen=True, kw_only=True, gc=False):
     """The sampling options Metabolic itself looks at; the others stay in the body."""
 
     temperature: float | None = None
@@ -96,7 +96,7 @@ class Sampling(Struct, frozen=True, kw_only=True):
     logprobs: bool = False
 
 
-class Request(Struct, frozen=True, kw_only=True):
+class Request(Struct, frozen=True, kw_only=True, gc=False):
     """What the client asked, in full.
 
     ``body`` is the client's JSON, verbatim: backends forward it with only the fields Metabolic
@@ -116,7 +116,7 @@ class Request(Struct, frozen=True, kw_only=True):
     body: bytes = b""
 
 
-class Limits(Struct, frozen=True, kw_only=True):
+class Limits(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What the client allows this request to take; ``None`` is no limit."""
 
     deadline_s: float | None = None
@@ -128,14 +128,14 @@ NO_LIMITS = Limits()
 """The limits of a client that set none."""
 
 
-class WarmPrefix(Struct, frozen=True, kw_only=True):
+class WarmPrefix(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """Tokens of this conversation's prefix that a deployment probably has in its prompt cache."""
 
     deployment: str
     prefix_tokens: int
 
 
-class Ask(Struct, frozen=True, kw_only=True):
+class Ask(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What a decision may see of a request: no text.
 
     ``at_s`` is seconds since the epoch. ``pin`` forces one deployment; ``allowed`` restricts to
@@ -166,7 +166,7 @@ class Ask(Struct, frozen=True, kw_only=True):
     conversation_pin: str | None = None
 
 
-class Usage(Struct, frozen=True, kw_only=True):
+class Usage(Struct, frozen=True, kw_only=True, gc=False):
     """Tokens as the engine reported them; ``None`` where it did not.
 
     ``input_tokens`` includes ``cached_tokens``; ``output_tokens`` includes ``reasoning_tokens``.

@@ -20,14 +20,14 @@ TASKS = (
 """The task types. Source: NVIDIA prompt-task-and-complexity-classifier, model card."""
 
 
-class Dimension(Struct, frozen=True, kw_only=True):
+class Dimension(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """One named complexity dimension in [0, 1]: an explanation, never the routing objective."""
 
     name: str
     ratio: float
 
 
-class PCorrect(Struct, frozen=True, kw_only=True):
+class PCorrect(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A classifier's probability that one deployment answers this query well.
 
     ``evidence`` is the number of labelled outcomes behind it.
@@ -38,13 +38,13 @@ class PCorrect(Struct, frozen=True, kw_only=True):
     evidence: int = 0
 
 
-class Hit(Struct, frozen=True, kw_only=True):
+class Hit(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A skill claims that it can answer without a model."""
 
     skill: str
 
 
-class Signals(Struct, frozen=True, kw_only=True):
+class Signals(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What the classifiers saw.
 
     ``task`` is one of ``TASKS``; ``lane`` the task family used for evidence (the task itself

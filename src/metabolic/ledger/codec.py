@@ -108,7 +108,8 @@ def without_text(record: Record) -> Record:
 def cleaned(entry: Entry) -> Entry:
     """Return the entry with its record ``without_text``. Raises ``UNENCODABLE``."""
     if isinstance(entry, RecordEntry):
-        return RecordEntry(record=without_text(entry.record))
+        clean = without_text(entry.record)
+        return entry if clean is entry.record else RecordEntry(record=clean)
     return entry
 
 
@@ -121,19 +122,26 @@ def _may_quote(record: Record) -> bool:
         if attempt.failure is not None:
             return True
     for bill in receipt.attempts:
-        if bill.failure is not None or _detailed(bill.reasons):
+        if bill.failure is not None or (bill.reasons and _detailed(bill.reasons)):
             return True
-    for event in record.events:
+    return _told(record.events)
+
+
+def _told(events: tuple[Event, ...]) -> bool:
+    """Say whether an event holds what must be taken out."""
+    for event in events:
         if isinstance(event, Ended):
             if event.attempt.failure is not None:
                 return True
-        elif isinstance(event, Checked) and _detailed(event.verdict.reasons):
-            return True
+        elif isinstance(event, Checked):
+            reasons = event.verdict.reasons
+            if reasons and _detailed(reasons):
+                return True
     return False
 
 
 def _detailed(reasons: tuple[str, ...]) -> bool:
-    return bool(reasons) and ":" in "".join(reasons)
+    return ":" in "".join(reasons)
 
 
 def _bill(bill: AttemptBill) -> AttemptBill:

@@ -18,7 +18,7 @@ _PAGE_ROWS = 256
 """Rows read at once: between pages nothing is held, so a slow reader holds up no checkpoint."""
 
 _SELECT = (
-    "SELECT r.at_s, r.number, r.body, r.dictionary, s.body FROM records AS r"
+    "SELECT r.at_s, r.number, r.body, r.receipt, r.dictionary, s.body FROM records AS r"
     " LEFT JOIN settlements AS s ON s.id = r.id"
 )
 _ONE = f"{_SELECT} WHERE r.id = ?"
@@ -27,7 +27,7 @@ _PAGE = (
     " ORDER BY r.at_s, r.number LIMIT ?"
 )
 
-_Row = tuple[float, int, bytes, int | None, bytes | None]
+_Row = tuple[float, int, bytes, str, int | None, bytes | None]
 
 
 class Reader:
@@ -62,7 +62,7 @@ class Reader:
         position = (since_s, -1)
         while rows := self._rows(_PAGE, (since_s, until_s, *position, _PAGE_ROWS)):
             position = rows[-1][:2]
-            if any(row[3] is not None and row[3] not in dictionaries for row in rows):
+            if any(row[4] is not None and row[4] not in dictionaries for row in rows):
                 dictionaries = self._dictionaries()
             for row in rows:
                 try:
@@ -112,8 +112,8 @@ def _is_new(connection: sqlite3.Connection) -> bool:
 
 def _record(row: _Row, dictionaries: Mapping[int, bytes]) -> Record:
     """Return a row's record, settled if the meters have spoken. Raises ``LedgerError``."""
-    _, _, body, dictionary, settlement = row
-    record = unpacked(body, dictionary, dictionaries)
+    _, _, body, receipt, dictionary, settlement = row
+    record = unpacked(body, receipt, dictionary, dictionaries)
     if settlement is None:
         return record
     return settled(record, settlement_of(settlement))

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 _STEP_ROWS = 500
-_STEP_PAGES = 500
+_STEP_PAGES = 128
 _PERIOD_S = 600.0
 _DAY_S = 86_400
 _FREE_PAGES_RATIO = 0.25

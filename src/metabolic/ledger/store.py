@@ -16,7 +16,7 @@ from metabolic.core.errors import LedgerError
 from metabolic.ledger.codec import UNENCODABLE, Entry, RecordEntry, cleaned, line_of
 from metabolic.ledger.place import prepare_directory
 from metabolic.ledger.retention import Retention
-from metabolic.ledger.schema import migrate
+from metabolic.ledger.schema import PAGE_BYTES, migrate
 from metabolic.ledger.spool import Spool, spool_path
 from metabolic.ledger.transaction import Transaction
 from metabolic.ledger.writer import Tally
@@ -170,6 +170,7 @@ class SqliteStore:
         _create(path)
         connection = sqlite3.connect(path, timeout=self._options.busy_s, isolation_level=None)
         self._connection = connection
+        connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")

@@ -16,13 +16,7 @@ from metabolic.ledger.codec import (
     SettlementEntry,
     digests_of,
 )
-from metabolic.ledger.packing import (
-    Packer,
-    dictionary_of,
-    packed_settlement,
-    settlement_of,
-    unpacked_receipt,
-)
+from metabolic.ledger.packing import Packer, dictionary_of, receipt_of, settlement_of
 from metabolic.ledger.schema import (
     CHUNK,
     INSERT_BLOB,
@@ -45,13 +39,11 @@ class Transaction:
     def __init__(
         self, connection: sqlite3.Connection, tally: Tally, now_s: Callable[[], float]
     ) -> None:
-        """Read the dictionaries that records may be packed against."""
+        """Read the dictionary to pack records against."""
         self.connection, self._tally, self._now_s = connection, tally, now_s
-        self._dictionaries: dict[int, bytes] = dict(
-            connection.execute("SELECT number, body FROM dictionaries")
-        )
-        newest = max(self._dictionaries, default=None)
-        self._packer = Packer() if newest is None else Packer(newest, self._dictionaries[newest])
+        sql = "SELECT number, body FROM dictionaries ORDER BY number DESC LIMIT 1"
+        newest = connection.execute(sql).fetchone()
+        self._packer = Packer() if newest is None else Packer(*newest)
         self._marked: dict[str, int] = {}
         self._unsettled: dict[str, Receipt] = {}
 
@@ -99,7 +91,6 @@ class Transaction:
         sql = "INSERT INTO dictionaries (body) VALUES (?)"
         number = self.connection.execute(sql, (body,)).lastrowid
         if number is not None:
-            self._dictionaries[number] = body
             self._packer = Packer(number, body)
 
     def _waiting(self, records: Sequence[Record]) -> list[Settlement]:
@@ -121,17 +112,17 @@ class Transaction:
             receipt = receipts.get(one.id) or self._unsettled.pop(one.id, None)
             receipt = receipt or self._receipt(one.id)
             bill = None if receipt is None else settled_receipt(receipt, one)
-            rows.append(settlement_row(one, packed_settlement(one), receipt=bill, now_s=now_s))
+            rows.append(settlement_row(one, receipt=bill, now_s=now_s))
         self.connection.executemany(INSERT_SETTLEMENT, rows)
 
     def _receipt(self, request_id: str) -> Receipt | None:
         row = self.connection.execute(
-            "SELECT body, dictionary FROM records WHERE id = ?", (request_id,)
+            "SELECT receipt FROM records WHERE id = ?", (request_id,)
         ).fetchone()
         if row is None:
             return None
         try:
-            return unpacked_receipt(row[0], row[1], self._dictionaries)
+            return receipt_of(row[0])
         except LedgerError:
             return None
 
@@ -143,11 +134,16 @@ class Transaction:
     def _mark(self, records: Sequence[Record]) -> dict[str, int]:
         """Mark the blobs that records refer to as used on their day, once a day each."""
         days: dict[str, int] = {}
-        marked = self._marked
-        for record in records:
+        # Records of a batch mostly refer to the same blobs: each such group is looked at once.
+        groups = {
+            (one.ask.at_s // _DAY_S, one.decision.policy_id, one.situation.fleet_id,
+             one.situation.metabolic_id, one.situation.hardware_id): one
+            for one in records
+        }  # fmt: skip
+        for record in groups.values():
             day = int(record.ask.at_s // _DAY_S)
             for digest in digests_of(record):
-                if day > marked.get(digest, -1) and day > days.get(digest, -1):
+                if day > self._marked.get(digest, -1) and day > days.get(digest, -1):
                     days[digest] = day
         self.connection.executemany(
             "UPDATE blobs SET used_day = max(used_day, ?) WHERE digest = ?",
