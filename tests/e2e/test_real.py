@@ -66,7 +66,7 @@ def states(running: Running) -> dict[str, str]:
 def pids(running: Running) -> dict[str, int]:
     """Return the engines' processes."""
     runtime: Any = running.server.app.runtime
-    return {info.deployment: info.pid for info in runtime._local.supervisor.info() if info.pid}
+    return {info.deployment: info.pid for info in runtime._local.info() if info.pid}
 
 
 def wait(condition: Any, running: Running, *, limit_s: float = 120.0) -> None:

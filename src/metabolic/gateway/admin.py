@@ -5,8 +5,6 @@ __all__ = ["Admin", "NoReceipt"]
 import asyncio
 import re
 
-from prometheus_client import CONTENT_TYPE_LATEST
-
 from metabolic import __version__
 from metabolic.core.errors import RequestError
 from metabolic.gateway.chat import Inference
@@ -49,11 +47,10 @@ class Admin:
     async def metrics(self, exchange: Exchange) -> Response:
         """Return the Prometheus exposition; needs a key where keys are configured."""
         self._inference.admit(exchange.headers)
-        return Response(
-            status=200,
-            body=self._inference.metrics.render(),
-            content_type=CONTENT_TYPE_LATEST.encode("ascii"),
-        )
+        metrics = self._inference.metrics
+        # The first call imports a library, which must not hold up those who are being answered.
+        content_type = await asyncio.to_thread(metrics.content_type)
+        return Response(status=200, body=metrics.render(), content_type=content_type)
 
     async def receipt(self, exchange: Exchange) -> Response:
         """Return a request's receipt, settled if it is. Raises ``NoReceipt``, ``LedgerError``.

@@ -7,7 +7,7 @@ from collections.abc import Coroutine, Mapping
 from typing import Any
 
 from metabolic.core.errors import RequestError, TooLarge
-from metabolic.gateway.seam import Receive
+from metabolic.gateway.seam import Receive, Wire
 
 _BODY_TIMEOUT_S = 30.0
 """A body that takes longer than this to arrive is a stalled or hostile client."""
@@ -89,19 +89,26 @@ class Watch:
     """Notices that the client has left, from the end of its request to the end of the answer.
 
     Servers drop what is sent to a client that is gone without a word, so only ``receive`` says
-    so. ``gone`` is resolved at once when it does.
+    so, or the wire where there is one. ``gone`` is resolved at once when it does.
     """
 
-    __slots__ = ("_waiting", "gone")
+    __slots__ = ("_waiting", "_wire", "gone")
 
-    def __init__(self, receive: Receive) -> None:
+    def __init__(self, receive: Receive, wire: Wire | None = None) -> None:
         """Begin to watch."""
         self.gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._wire = wire
+        if wire is not None:
+            self._waiting = None
+            wire.watch(self.gone)
+            return
         self._waiting: Coroutine[Any, None, None] | None = _wait(receive, self.gone)
         self._step()
 
     def close(self) -> None:
         """Stop watching; the answer is over."""
+        if self._wire is not None:
+            self._wire.watch(None)
         if self._waiting is not None:
             self._waiting.close()
             self._waiting = None

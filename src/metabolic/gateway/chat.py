@@ -109,7 +109,7 @@ class Inference:
             self.metrics.refuse(error.code or "invalid_request")
             await exchange.respond(error_response(error, self.redact))
             return
-        watch = Watch(exchange.receive)
+        watch = Watch(exchange.receive, exchange.wire)
         self.in_flight += 1
         try:
             answer = self._stream if request.stream else self._whole
@@ -147,7 +147,9 @@ class Inference:
         headers = summary_headers(outcome.record)
         headers.append((b"content-type", b"application/json"))
         headers.append((b"content-length", b"%d" % len(body)))
-        send, exchange.begun = exchange.send, True
+        send, wire, exchange.begun = exchange.send, exchange.wire, True
+        if wire is not None and wire.respond(headers, body):
+            return outcome, 200
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": body, "more_body": False})
         return outcome, 200
@@ -159,7 +161,11 @@ class Inference:
         identity = exchange.id.encode("ascii")
         head = [*_SSE, (b"x-request-id", identity), (b"metabolic-decision", identity)]
         stream = EventStream(
-            exchange.send, head=head, keep_alive_s=self._keep_alive_s, gone=watch.gone
+            exchange.send,
+            head=head,
+            keep_alive_s=self._keep_alive_s,
+            gone=watch.gone,
+            wire=exchange.wire,
         )
         exchange.stream = stream
         try:

@@ -7,7 +7,7 @@ import time
 
 from metabolic.gateway.body import discard
 from metabolic.gateway.reply import Response
-from metabolic.gateway.seam import Receive, Scope, Send
+from metabolic.gateway.seam import Receive, Scope, Send, Wire
 from metabolic.gateway.stream import EventStream
 
 _RANDOM_BYTES = 10
@@ -39,7 +39,18 @@ class Identities:
 class Exchange:
     """What the handlers of one request share."""
 
-    __slots__ = ("began_s", "begun", "headers", "id", "method", "path", "receive", "send", "stream")
+    __slots__ = (
+        "began_s",
+        "begun",
+        "headers",
+        "id",
+        "method",
+        "path",
+        "receive",
+        "send",
+        "stream",
+        "wire",
+    )
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, *, identity: str) -> None:
         """Read the scope; of a header given twice the last one counts."""
@@ -49,6 +60,7 @@ class Exchange:
         self.receive, self.send = receive, send
         self.id = identity
         self.began_s = time.perf_counter()
+        self.wire: Wire | None = scope.get("metabolic.wire")
         self.stream: EventStream | None = None
         self.begun = False
 

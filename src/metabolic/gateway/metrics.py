@@ -7,15 +7,16 @@ values come from the configuration and fixed lists, never from a client's text.
 __all__ = ["Metrics"]
 
 from collections.abc import Callable
-
-from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
-from prometheus_client.exposition import generate_latest
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 from metabolic.core.attempt import Attempt
 from metabolic.core.receipt import Receipt
-from metabolic.gateway.gauges import Gauges
 from metabolic.gateway.seam import Outcome, Serving
 from metabolic.gateway.tally import Counter, Histogram
+
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
 
 _SECONDS = (
     0.001,
@@ -47,19 +48,36 @@ _Cell = list[float]
 
 
 class Metrics:
-    """The counters of one gateway, in a registry of their own."""
+    """The counters of one gateway, in a registry of their own.
+
+    ``prometheus_client`` is imported at the first scrape: whoever is never scraped does without
+    it, and everybody starts sooner.
+    """
 
     def __init__(self, runtime: Serving, in_flight: Callable[[], int]) -> None:
-        """Register every family; ``in_flight`` is read at each scrape."""
-        self.registry = CollectorRegistry(auto_describe=False)
+        """Make every family; ``in_flight`` is read at each scrape."""
+        self._runtime, self._in_flight = runtime, in_flight
+        self._families: list[Counter | Histogram] = []
         self._count_requests()
         self._count_answers()
         self._paid, self._power = self.cost.cell(("tokens",)), self.cost.cell(("electricity",))
         self._asked: dict[tuple[str, str, int], _Cell] = {}
         self._made: dict[tuple[str, str, str], tuple[_Cell, _Cell, _Cell, _Cell, _Cell]] = {}
-        self.registry.register(Gauges(runtime, in_flight))
-        ProcessCollector(registry=self.registry)
-        PlatformCollector(registry=self.registry)
+
+    @cached_property
+    def registry(self) -> "CollectorRegistry":
+        """Return the registry of every family, made when first asked for."""
+        import prometheus_client  # noqa: PLC0415 - only a scrape needs it
+
+        from metabolic.gateway.gauges import Gauges  # noqa: PLC0415 - as above
+
+        made = prometheus_client.CollectorRegistry(auto_describe=False)
+        for family in self._families:
+            made.register(family)
+        made.register(Gauges(self._runtime, self._in_flight))
+        prometheus_client.ProcessCollector(registry=made)
+        prometheus_client.PlatformCollector(registry=made)
+        return made
 
     def _count_requests(self) -> None:
         """Make the families of requests."""
@@ -114,13 +132,13 @@ class Metrics:
     def _counter(self, name: str, text: str, labels: tuple[str, ...]) -> Counter:
         """Make and register a counter."""
         family = Counter(name, text, labels)
-        self.registry.register(family)
+        self._families.append(family)
         return family
 
     def _histogram(self, name: str, text: str, labels: tuple[str, ...]) -> Histogram:
         """Make and register a histogram of seconds."""
         family = Histogram(name, text, bounds=_SECONDS, labels=labels)
-        self.registry.register(family)
+        self._families.append(family)
         return family
 
     def refuse(self, code: str) -> None:
@@ -150,7 +168,15 @@ class Metrics:
 
     def render(self) -> bytes:
         """Return the exposition text."""
+        from prometheus_client.exposition import generate_latest  # noqa: PLC0415 - as above
+
         return generate_latest(self.registry)
+
+    def content_type(self) -> bytes:
+        """Return the media type of what ``render`` gives."""
+        from prometheus_client import CONTENT_TYPE_LATEST  # noqa: PLC0415 - as above
+
+        return CONTENT_TYPE_LATEST.encode("ascii")
 
     def _attempt(self, attempt: Attempt) -> None:
         """Count one call and its tokens."""

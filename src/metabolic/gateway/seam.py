@@ -1,6 +1,6 @@
 """What the gateway needs of the runtime beneath it: one Protocol, so that tests can stand in."""
 
-__all__ = ["ASGI", "Outcome", "Receive", "Scope", "Send", "Serving"]
+__all__ = ["ASGI", "Outcome", "Receive", "Scope", "Send", "Serving", "Wire"]
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
@@ -20,6 +20,22 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 ASGI = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+class Wire(Protocol):
+    """What a server may offer beside ASGI, as ``scope["metabolic.wire"]``; see ``protocol``."""
+
+    def watch(self, gone: asyncio.Future[None] | None) -> None:
+        """Have ``gone`` resolved when the client leaves; ``None`` ends that."""
+        ...
+
+    def respond(self, headers: list[tuple[bytes, bytes]], body: bytes) -> bool:
+        """Send a whole answer of status 200; false when it must go by ASGI."""
+        ...
+
+    def write(self, piece: bytes) -> bool:
+        """Send a piece of an answer that has begun; false when it must go by ASGI."""
+        ...
 
 
 class Outcome(Protocol):

@@ -15,6 +15,7 @@ from metabolic.config import Config
 from metabolic.core.errors import MetabolicError
 from metabolic.gateway import log
 from metabolic.gateway.app import App
+from metabolic.gateway.protocol import Protocol
 from metabolic.gateway.seam import Serving
 
 _log = logging.getLogger("metabolic.gateway")
@@ -43,7 +44,7 @@ class Server(uvicorn.Server):
                 app,
                 host=table.host,
                 port=table.port,
-                http="httptools",
+                http=Protocol,
                 ws="none",
                 lifespan="on",
                 log_config=None,

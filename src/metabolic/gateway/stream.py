@@ -6,7 +6,7 @@ import asyncio
 import time
 
 from metabolic.edge.render import DONE, KEEP_ALIVE, holds_finish, with_metabolic
-from metabolic.gateway.seam import Send
+from metabolic.gateway.seam import Send, Wire
 
 _DUE_RATIO = 0.99
 """Timers may fire a little early; a keep-alive that is due by 99 % is due."""
@@ -36,6 +36,7 @@ class EventStream:
         "_send",
         "_task",
         "_timer",
+        "_wire",
         "_writing",
         "begun",
         "first_s",
@@ -49,10 +50,12 @@ class EventStream:
         head: Headers,
         keep_alive_s: float,
         gone: "asyncio.Future[None]",
+        wire: Wire | None = None,
     ) -> None:
         """``head`` is sent when the response begins; ``gone`` is resolved for a stalled client."""
         self._loop = loop = asyncio.get_running_loop()
         self._send, self._head, self._gone, self._period_s = send, head, gone, keep_alive_s
+        self._wire = wire
         self._held = b""
         self._writing = False
         self._beat: asyncio.Task[None] | None = None
@@ -73,10 +76,17 @@ class EventStream:
         if holds_finish(last):
             passed = self._held + events[: len(events) - len(last)]
             self._held = last
-        else:
+        elif self._held:
             passed, self._held = self._held + events, b""
-        if passed:
+        else:
+            passed = events
+        if not passed:
+            return
+        wire = self._wire
+        if wire is None or self.first_s is None or self._beat is not None or not wire.write(passed):
             await self._pass(passed)
+        else:
+            self._last_s = self._loop.time()
 
     async def finish(self, summary: bytes) -> None:
         """End a whole answer: the held event with ``summary`` in it, then ``[DONE]``."""

@@ -9,8 +9,10 @@ __all__ = ["Counter", "Histogram"]
 
 from bisect import bisect_left
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from prometheus_client.metrics_core import CounterMetricFamily, HistogramMetricFamily, Metric
+if TYPE_CHECKING:
+    from prometheus_client.metrics_core import Metric
 
 _MAX_SERIES = 10_000
 """Labels come from the configuration, so this is never reached; if it is, memory stays bounded."""
@@ -44,8 +46,10 @@ class Counter:
         cell = self._sums.get(labels)
         return 0.0 if cell is None else cell[0]
 
-    def collect(self) -> Iterator[Metric]:
+    def collect(self) -> "Iterator[Metric]":
         """Give the family to the registry."""
+        from prometheus_client.metrics_core import CounterMetricFamily  # noqa: PLC0415 - scrapes
+
         family = CounterMetricFamily(self._name, self._help, labels=self._labels)
         for labels, cell in self._sums.items():
             if cell[0]:
@@ -75,8 +79,10 @@ class Histogram:
         series[bisect_left(self._bounds, value)] += 1
         series[-1] += value
 
-    def collect(self) -> Iterator[Metric]:
+    def collect(self) -> "Iterator[Metric]":
         """Give the family, its buckets cumulative, to the registry."""
+        from prometheus_client.metrics_core import HistogramMetricFamily  # noqa: PLC0415 - scrapes
+
         family = HistogramMetricFamily(self._name, self._help, labels=self._labels)
         for labels, series in self._series.items():
             family.add_metric(labels, buckets=self._buckets(series), sum_value=series[-1])

@@ -1,10 +1,15 @@
-"""Who can answer: the deployments of the configuration, or the default fleet without any."""
+"""Who can answer: the deployments of the configuration, or the default fleet without any.
 
-__all__ = ["Assembled", "Local", "assemble", "store_of"]
+What only local models need (catalogue, store, sizes) is imported when there are any: a gateway in
+front of APIs starts without.
+"""
+
+__all__ = ["Assembled", "Local", "assemble", "has_local", "store_of"]
 
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
@@ -12,11 +17,10 @@ from metabolic.config import Config, DeploymentTable
 from metabolic.core.errors import ConfigError, StoreError
 from metabolic.core.fleet import Capability, Deployment, Endpoint, FleetSpec, Model, Tier
 from metabolic.decide.digest import sealed
-from metabolic.engines.catalogue import model_of
-from metabolic.engines.progress import progress_on
-from metabolic.engines.sizing import least_bytes
-from metabolic.engines.store import ModelStore
 from metabolic.wiring.defaults import LOCAL_CAPABILITIES, PROVEN_TASKS, load_s_of, speed_of
+
+if TYPE_CHECKING:
+    from metabolic.engines.store import ModelStore
 
 _REMOTE_CAPABILITIES: tuple[Capability, ...] = (
     "chat",
@@ -52,8 +56,18 @@ class Assembled(Struct, frozen=True, kw_only=True):
     why: str = ""
 
 
-def store_of(config: Config) -> ModelStore:
+def has_local(config: Config) -> bool:
+    """Say whether a configuration runs models on this machine, and so needs their store."""
+    if config.deployments:
+        return any(table.kind == "local" for table in config.deployments)
+    return config.models.fleet != "none"
+
+
+def store_of(config: Config) -> "ModelStore":
     """Return the model store the configuration names."""
+    from metabolic.engines.progress import progress_on  # noqa: PLC0415 - only for local models
+    from metabolic.engines.store import ModelStore  # noqa: PLC0415 - as above
+
     directory = config.models.dir
     return ModelStore(
         None if directory is None else Path(directory).expanduser(),
@@ -63,9 +77,14 @@ def store_of(config: Config) -> ModelStore:
 
 
 def assemble(
-    config: Config, *, store: ModelStore, say: Callable[[str], None] | None = None
+    config: Config,
+    *,
+    store: "ModelStore | None" = None,
+    say: Callable[[str], None] | None = None,
 ) -> Assembled:
     """Return the fleet of a configuration; asks the hub when the fleet is to be chosen.
+
+    ``store`` is what chooses the default models; without one it is made when they are wanted.
 
     Raises:
         ConfigError: a table names a model that is not in the catalogue.
@@ -74,7 +93,7 @@ def assemble(
     locals_: list[Local] = []
     why = ""
     if not config.deployments and config.models.fleet != "none":
-        choice = store.choose(config.models.fleet)
+        choice = (store or store_of(config)).choose(config.models.fleet)
         why = choice.why
         if say is not None:
             say(why)
@@ -95,6 +114,8 @@ def assemble(
 
 def _default(config: Config, model_id: str) -> Local:
     """Return a model of the default fleet, named like itself."""
+    from metabolic.engines.catalogue import model_of  # noqa: PLC0415 - only for local models
+
     return Local(
         deployment=_on_cpu(
             config, model_id, model_of(model_id), tasks=PROVEN_TASKS.get(model_id, ())
@@ -105,6 +126,8 @@ def _default(config: Config, model_id: str) -> Local:
 
 def _local(config: Config, table: DeploymentTable, number: int) -> Local:
     """Return a local deployment of the configuration."""
+    from metabolic.engines.catalogue import model_of  # noqa: PLC0415 - only for local models
+
     where = f'[[deployment]] number {number + 1} ("{table.name}") model'
     if table.model is None:
         message = f"{where}: a local deployment needs an id of the catalogue"
@@ -127,6 +150,8 @@ def _on_cpu(
     table: DeploymentTable | None = None,
 ) -> Deployment:
     """Return a deployment on this machine's CPU."""
+    from metabolic.engines.sizing import least_bytes  # noqa: PLC0415 - only for local models
+
     speed = speed_of(model)
     given = table or DeploymentTable(name=name)
     return Deployment(

@@ -1,21 +1,28 @@
-"""The local part of a fleet: fetch its models, supervise its engines, keep them warm."""
+"""The local part of a fleet: fetch its models, supervise its engines, keep them warm.
+
+Without local deployments there is a keeper of nothing, and no supervisor: ``engines`` and what it
+needs are not even imported.
+"""
 
 __all__ = ["LocalFleet"]
 
 import asyncio
 import logging
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from metabolic.config import Config
 from metabolic.core.errors import EngineError, StoreError
 from metabolic.core.fleet import Deployment, LaunchSpec, Situation, State
 from metabolic.core.ports import Clock, Engine
 from metabolic.decide.provision import Rules
-from metabolic.engines import supervisor
-from metabolic.engines.store import ModelStore
 from metabolic.execute.keeper import Keeper
 from metabolic.plugins import engine as make_engine
 from metabolic.wiring.fleet import Local
+
+if TYPE_CHECKING:
+    from metabolic.engines.store import ModelStore
+    from metabolic.engines.supervisor import EngineInfo, Launch, Supervisor
 
 _LOG = logging.getLogger("metabolic.wiring")
 
@@ -28,14 +35,34 @@ class LocalFleet:
         config: Config,
         locals_: tuple[Local, ...],
         *,
-        store: ModelStore,
+        store: "ModelStore | None",
         clock: Clock,
         situation: Callable[[], Situation],
     ) -> None:
-        """Make what is needed; nothing starts before ``open``."""
-        self._store = store
+        """Make what is needed; nothing starts before ``open``.
+
+        ``store`` may be ``None`` only without local deployments.
+        """
         self._locals = locals_
         self._fetching: asyncio.Task[None] | None = None
+        self._missing: dict[str, str] = {}
+        self._store = store
+        self._supervisor: Supervisor | None = None
+        if store is None or not locals_:
+            self.keeper = Keeper({}, (), clock=clock, situation=situation)
+            return
+        self._supervise(config, store, clock, situation)
+
+    def _supervise(
+        self,
+        config: Config,
+        store: "ModelStore",
+        clock: Clock,
+        situation: Callable[[], Situation],
+    ) -> None:
+        """Make supervisor and keeper of the local deployments."""
+        from metabolic.engines import supervisor  # noqa: PLC0415 - only for local models
+
         options = supervisor.Options(
             reserve_bytes=config.engines.memory_reserve_bytes,
             threads=config.engines.threads,
@@ -43,18 +70,20 @@ class LocalFleet:
             context_tokens=config.engines.context_tokens,
             start_timeout_s=config.engines.start_timeout_s,
         )
-        self.supervisor = supervisor.create(
+        self._supervisor = supervisor.create(
             options,
-            launches=tuple(self._launch(one) for one in locals_),
+            launches=tuple(self._launch(one, store) for one in self._locals),
             clock=clock,
             on_change=self._changed,
         )
         self._missing = {
-            one.model_id: one.deployment.name for one in locals_ if store.path(one.model_id) is None
+            one.model_id: one.deployment.name
+            for one in self._locals
+            if store.path(one.model_id) is None
         }
         self.keeper = Keeper(
-            self.supervisor.engines,
-            tuple(one.deployment for one in locals_),
+            self._supervisor.engines,
+            self.deployments(),
             clock=clock,
             situation=situation,
             free_bytes=supervisor.free_bytes,
@@ -67,8 +96,9 @@ class LocalFleet:
     def open(self) -> None:
         """Begin to fetch what is missing and to keep engines warm."""
         self.keeper.open()
-        if self._missing:
-            self._fetching = asyncio.create_task(self._fetch(), name="models")
+        if self._missing and self._store is not None and self._supervisor is not None:
+            fetch = self._fetch(self._store, self._supervisor)
+            self._fetching = asyncio.create_task(fetch, name="models")
 
     async def aclose(self) -> None:
         """Stop fetching and stop every engine."""
@@ -76,8 +106,10 @@ class LocalFleet:
             self._fetching.cancel()
             await asyncio.gather(self._fetching, return_exceptions=True)
         await self.keeper.aclose()
+        if self._supervisor is None:
+            return
         try:
-            await self.supervisor.stop_all()
+            await self._supervisor.stop_all()
         except EngineError as exc:
             _LOG.warning("engines did not stop", extra={"reason": str(exc)})
 
@@ -85,10 +117,16 @@ class LocalFleet:
         """Return the local deployments."""
         return tuple(one.deployment for one in self._locals)
 
-    def _launch(self, local: Local) -> supervisor.Launch:
+    def info(self) -> "tuple[EngineInfo, ...]":
+        """Return what the supervisor knows of its engines."""
+        return () if self._supervisor is None else self._supervisor.info()
+
+    def _launch(self, local: Local, store: "ModelStore") -> "Launch":
         """Return what the supervisor starts for a local deployment."""
-        table, path = local.table, self._store.path(local.model_id)
-        return supervisor.Launch(
+        from metabolic.engines.supervisor import Launch  # noqa: PLC0415 - only for local models
+
+        table, path = local.table, store.path(local.model_id)
+        return Launch(
             deployment=local.deployment,
             model_path=None if path is None else str(path),
             make=_llamacpp,
@@ -97,14 +135,14 @@ class LocalFleet:
             context_tokens=None if table is None else table.context_tokens,
         )
 
-    async def _fetch(self) -> None:
+    async def _fetch(self, store: "ModelStore", supervisor: "Supervisor") -> None:
         """Fetch what is missing, small ones first; each may answer as soon as it has come."""
         try:
-            async for arrival in self._store.arrivals(self._missing):
+            async for arrival in store.arrivals(self._missing):
                 if arrival.path is None:
                     _LOG.error("model not fetched", extra={"reason": arrival.problem})
                     continue
-                self.supervisor.arrived(self._missing[arrival.id], str(arrival.path))
+                supervisor.arrived(self._missing[arrival.id], str(arrival.path))
                 self.keeper.poke()
         except StoreError as exc:
             _LOG.error("models not fetched", extra={"reason": str(exc)})

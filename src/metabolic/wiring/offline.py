@@ -15,7 +15,7 @@ from metabolic.core.signals import Signals
 from metabolic.decide.decide import decide
 from metabolic.decide.metabolism import assess
 from metabolic.execute.clock import RealClock
-from metabolic.wiring.fleet import assemble, store_of
+from metabolic.wiring.fleet import assemble
 from metabolic.wiring.policy import Chooser
 from metabolic.wiring.senses import probe_of
 
@@ -41,8 +41,7 @@ class Offline:
         probe = probe_of(config)
         self.hardware: HardwareState = probe.poll()
         probe.close()
-        store = store_of(config)
-        assembled = assemble(config, store=store)
+        assembled = assemble(config)
         self.fleet: FleetSpec = assembled.fleet
         self.why = assembled.why
         self.chooser = Chooser(config, self.fleet, self.hardware)

@@ -31,7 +31,7 @@ from metabolic.execute.drive import Driver
 from metabolic.execute.sessions import Sessions, tool_call_ids
 from metabolic.execute.snapshot import Health, Snapshot
 from metabolic.wiring.blobs import Blobs
-from metabolic.wiring.fleet import assemble, store_of
+from metabolic.wiring.fleet import assemble, has_local, store_of
 from metabolic.wiring.local import LocalFleet
 from metabolic.wiring.policy import Chooser
 from metabolic.wiring.senses import energy_meter, probe_of
@@ -75,7 +75,7 @@ class Runtime:
         self._ledger: Ledger = plugins.ledger(config.ledger.kind, _ledger_table(config))
         self._meter = energy_meter(config, clock=clock, settled=self._settle)
         self._tasks: list[asyncio.Task[None]] = []
-        store = store_of(config)
+        store = store_of(config) if has_local(config) else None
         assembled = assemble(config, store=store, say=say)
         self._fleet = {one.name: one for one in assembled.fleet.deployments}
         self._largest = largest_of(self._fleet)
@@ -312,7 +312,7 @@ class Runtime:
         for name, value in self._meter.counters():
             yield f"meter.{name}", value
         yield "probe.cpu_seconds", self._probe.stats().cpu_s
-        for info in self._local.supervisor.info():
+        for info in self._local.info():
             yield f"engine.{info.deployment}.restarts", float(info.restarts)
 
 
