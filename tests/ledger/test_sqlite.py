@@ -216,6 +216,18 @@ def test_a_blob_is_put_once_a_day(tmp_path: Path) -> None:
     assert _sql(tmp_path, "SELECT count(*) FROM blobs") == [(1,)]
 
 
+def test_a_ledger_of_before_the_first_release_is_left_alone(tmp_path: Path) -> None:
+    _open(tmp_path).close()
+    _sql(tmp_path, "PRAGMA user_version = 1")
+    ledger = _open(tmp_path)
+    ledger.append(example_record())
+    ledger.flush()
+    with pytest.raises(LedgerError, match="move it away"):
+        list(ledger.records())
+    ledger.close()
+    assert counts(ledger)["spooled"] == 1
+
+
 def test_a_ledger_of_a_later_release_is_left_alone(tmp_path: Path) -> None:
     _open(tmp_path).close()
     _sql(tmp_path, f"PRAGMA user_version = {VERSION + 1}")

@@ -12,7 +12,7 @@ from metabolic.account.settlement import settled
 from metabolic.core.errors import LedgerError
 from metabolic.core.receipt import Record, Settlement
 from metabolic.ledger.packing import settlement_of, unpacked
-from metabolic.ledger.schema import VERSION
+from metabolic.ledger.schema import check_version
 
 _PAGE_ROWS = 256
 """Rows read at once: between pages nothing is held, so a slow reader holds up no checkpoint."""
@@ -99,9 +99,7 @@ class Reader:
 
 def _check_version(connection: sqlite3.Connection) -> None:
     (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if version > VERSION:
-        message = f"the ledger has version {version}; this release knows up to {VERSION}"
-        raise LedgerError(message)
+    check_version(version)
 
 
 def _is_new(connection: sqlite3.Connection) -> bool:

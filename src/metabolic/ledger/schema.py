@@ -18,6 +18,7 @@ __all__ = [
     "INSERT_SETTLEMENT",
     "PAGE_BYTES",
     "VERSION",
+    "check_version",
     "insert_records",
     "migrate",
     "record_row",
@@ -30,8 +31,8 @@ from metabolic.core.errors import LedgerError
 from metabolic.core.receipt import Receipt, Record, Settlement
 from metabolic.ledger.packing import packed_receipt, packed_settlement
 
-VERSION = 1
-"""``user_version`` of the file; ``_STEPS[n]`` leads from version n to n + 1."""
+VERSION = 2
+"""``user_version`` of the file; the last of ``_STEPS`` leads to it, each other one to one less."""
 
 CHUNK = 64
 """Records per statement: SQLite runs it without the interpreter's lock, which is taken again once
@@ -127,20 +128,32 @@ _INSERT_CHUNK = _insert(CHUNK)
 
 
 def migrate(connection: sqlite3.Connection) -> None:
-    """Bring the file to ``VERSION``, all or nothing; a newer file is refused.
+    """Bring the file to ``VERSION``, all or nothing; a file that is not ours is refused.
 
     Raises:
-        LedgerError: a later release of Metabolic wrote the file.
+        LedgerError: another release of Metabolic wrote the file.
         sqlite3.Error: the file cannot be written.
     """
     (found,) = connection.execute("PRAGMA user_version").fetchone()
-    if found > VERSION:
-        message = f"the ledger has version {found}; this release knows up to {VERSION}"
-        raise LedgerError(message)
-    for number in range(found, VERSION):
+    check_version(found)
+    first = VERSION - len(_STEPS)
+    for number in range(max(found, first), VERSION):
         connection.executescript(
-            f"BEGIN IMMEDIATE; {_STEPS[number]} PRAGMA user_version = {number + 1}; COMMIT;"
+            f"BEGIN IMMEDIATE; {_STEPS[number - first]} PRAGMA user_version = {number + 1}; COMMIT;"
         )
+
+
+def check_version(found: int) -> None:
+    """Refuse a file that this release cannot read; 0 is one without tables yet.
+
+    Raises:
+        LedgerError: a later release wrote it, or one before the first.
+    """
+    if found > VERSION or 0 < found <= VERSION - len(_STEPS):
+        message = f"the ledger has version {found}; this release knows up to {VERSION}"
+        if found < VERSION:
+            message = f"the ledger has version {found}, of before the first release: move it away"
+        raise LedgerError(message)
 
 
 def record_row(record: Record, body: bytes, dictionary: int | None) -> tuple[object, ...]:
