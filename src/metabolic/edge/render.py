@@ -31,6 +31,9 @@ KEEP_ALIVE = b": keep-alive\n\n"
 
 _SPACE = b" \t\r\n"
 
+_FINISH = (b'"finish_reason"', b'"finish_reason":null', b'"finish_reason": null')
+_USAGE = (b'"usage"', b'"usage":null', b'"usage": null')
+
 
 class _Error(Struct, frozen=True, kw_only=True, gc=False):
     message: str
@@ -109,11 +112,16 @@ def holds_finish(event: bytes) -> bool:
 
     It is to be held back until the ``metabolic`` object is known, which goes into the last one.
     """
-    if event.find(b'"usage"') < 0:
-        told = event.count(b'"finish_reason"')
-        if told == event.count(b'"finish_reason":null'):
-            return False
+    if _is_null(event, _FINISH) and _is_null(event, _USAGE):
+        return False
     return any(_finishes(data) for _, data in _events(event))
+
+
+def _is_null(event: bytes, key: tuple[bytes, bytes, bytes]) -> bool:
+    """Say whether a key stands nowhere but before ``null``; inside strings quotes are escaped."""
+    name, null, spaced = key
+    told = event.count(name)
+    return told == 0 or told == event.count(null) or told == event.count(spaced)
 
 
 def with_metabolic(event: bytes, meta: bytes) -> bytes:
