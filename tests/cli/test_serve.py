@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from metabolic.cli.serve import address, banner, serve
+from metabolic.cli.serve import serve
+from metabolic.cli.serving import Plain, address, banner, plain
 from metabolic.config import Config, parse
 from metabolic.core.errors import ConfigError
 
@@ -77,6 +78,74 @@ def test_it_listens_answers_and_stops_when_told(tmp_path: Path) -> None:
             process.kill()
     assert about["deployments"] == ["far"]
     assert about["config"] == str(path)
+
+
+HEAVY = (
+    "aiohttp",
+    "cyclopts",
+    "filelock",
+    "huggingface_hub",
+    "jsonschema",
+    "metabolic.engines",
+    "prometheus_client",
+    "psutil",
+    "rich",
+)
+
+
+def test_a_gateway_of_remote_deployments_starts_without_what_it_does_not_need(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "m.toml"
+    path.write_text(CONFIG)
+    script = (
+        "import sys\n"
+        "from metabolic.cli import main\n"
+        "from metabolic.gateway import server\n"
+        "server.serve = lambda runtime, load: 0\n"
+        "try: main.main(['serve', '--config', sys.argv[1]])\n"
+        "except SystemExit as stop: assert stop.code == 0\n"
+        "print(*sys.modules)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(path)], capture_output=True, text=True, check=True
+    )
+    loaded = set(done.stdout.split())
+    assert "metabolic.wiring.runtime" in loaded
+    assert loaded.isdisjoint(HEAVY)
+
+
+def test_plain_arguments_are_read_as_the_library_reads_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("METABOLIC_CONFIG", raising=False)
+    assert plain([]) == Plain()
+    words = ["--config", "m.toml", "--host", "::1", "--port", "0", "--profile", "edge", "--json"]
+    assert plain(words) == Plain(
+        config=Path("m.toml"), host="::1", port=0, profile="edge", json=True
+    )
+    monkeypatch.setenv("METABOLIC_CONFIG", "env.toml")
+    assert plain([]) == Plain(config=Path("env.toml"))
+    assert plain(["--config", "m.toml"]) == Plain(config=Path("m.toml"))
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--help"],
+        ["--port"],
+        ["--port", "many"],
+        ["--port", "65536"],
+        ["--port", "-1"],
+        ["--port=8080"],
+        ["--port", "1", "--port", "2"],
+        ["--profile", "huge"],
+        ["--json", "--json"],
+        ["m.toml"],
+    ],
+)
+def test_all_other_arguments_are_left_to_the_library(words: list[str]) -> None:
+    assert plain(words) is None
 
 
 def test_a_wrong_configuration_never_starts(tmp_path: Path) -> None:

@@ -4,12 +4,13 @@ __all__ = ["COMMANDS", "app", "main"]
 
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
-
-from cyclopts import App
+from typing import TYPE_CHECKING, NoReturn
 
 from metabolic import __version__
 from metabolic.core.errors import ConfigError, MetabolicError
+
+if TYPE_CHECKING:
+    from cyclopts import App
 
 COMMANDS = (
     ("serve", "metabolic.cli.serve:serve", "Run the gateway with its engines and sensors."),
@@ -24,7 +25,15 @@ COMMANDS = (
 """Name, where it is (imported only when it runs), and what ``--help`` says."""
 
 
-def _app() -> App:
+def app(words: list[str]) -> object:
+    """Run the command that ``words`` name and return what it returns."""
+    return _app()(words)
+
+
+def _app() -> "App":
+    """Return the command with all its commands, none of them imported."""
+    from cyclopts import App  # noqa: PLC0415 - `serve` starts without it
+
     made = App(
         name="metabolic",
         help="Answer every query with the least hardware that answers it well, and prove it.",
@@ -36,16 +45,13 @@ def _app() -> App:
     return made
 
 
-app = _app()
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command and leave with its exit code.
 
     0 is success, 1 a failure, 2 a configuration or usage that is wrong, 130 an interrupt.
     """
     try:
-        result = app(sys.argv[1:] if arguments is None else list(arguments))
+        result = _run(sys.argv[1:] if arguments is None else list(arguments))
     except ConfigError as exc:
         _fail(f"configuration: {exc}", code=2)
     except MetabolicError as exc:
@@ -56,6 +62,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     sys.exit(result if isinstance(result, int) else 0)
+
+
+def _run(words: list[str]) -> object:
+    """Run the command; a plain ``serve`` does without the command-line library."""
+    if words[:1] == ["serve"]:
+        from metabolic.cli import serving  # noqa: PLC0415 - only for this command
+
+        asked = serving.plain(words[1:])
+        if asked is not None:
+            return serving.run(asked)
+    return app(words)
 
 
 def _fail(message: str, *, code: int) -> NoReturn:
