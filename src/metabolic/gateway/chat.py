@@ -25,6 +25,7 @@ from metabolic.gateway.reply import (
     error_event,
     error_response,
     summary,
+    summary_head,
     summary_headers,
 )
 from metabolic.gateway.seam import Outcome, Serving
@@ -126,7 +127,9 @@ class Inference:
         if self.in_flight >= self._most:
             message = f"{self._most} requests are being answered already; try again soon."
             raise Busy(message)
-        body = await read_body(exchange.receive, headers, limit=self._limit_bytes)
+        body = exchange.wire.take() if exchange.wire is not None else None
+        if body is None or len(body) > self._limit_bytes or b"content-encoding" in headers:
+            body = await read_body(exchange.receive, headers, limit=self._limit_bytes)
         request = parse(dialect, body, request_id=exchange.id)
         extras = self.runtime.ask_extras(request, session(headers), tenant)
         ask = make_ask(
@@ -144,12 +147,12 @@ class Inference:
         if outcome.error is not None or outcome.reply is None:
             return outcome, await self._fail(exchange, outcome)
         body = outcome.reply.body
+        send, wire, exchange.begun = exchange.send, exchange.wire, True
+        if wire is not None and wire.respond(summary_head(outcome.record), body):
+            return outcome, 200
         headers = summary_headers(outcome.record)
         headers.append((b"content-type", b"application/json"))
         headers.append((b"content-length", b"%d" % len(body)))
-        send, wire, exchange.begun = exchange.send, exchange.wire, True
-        if wire is not None and wire.respond(headers, body):
-            return outcome, 200
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": body, "more_body": False})
         return outcome, 200

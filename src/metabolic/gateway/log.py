@@ -16,6 +16,7 @@ __all__ = [
 import logging
 import sys
 import time
+from collections.abc import Callable
 from itertools import islice
 from typing import TextIO
 
@@ -25,7 +26,10 @@ from metabolic.gateway.redact import Redactor, secrets_of
 
 _log = logging.getLogger("metabolic.gateway")
 
-_MOST_LINES = 512
+_Late = tuple[Callable[[float, Receipt, int, float], str], float, Receipt, int, float]
+"""What makes a line, and of what."""
+
+_MOST_LINES = 128
 
 
 class Stamp:
@@ -84,7 +88,7 @@ class BatchHandler(logging.Handler):
         """Write to ``out``."""
         super().__init__()
         self._out = out
-        self._lines: list[str] = []
+        self._lines: list[str | _Late] = []
 
     def emit(self, record: logging.LogRecord) -> None:
         """Keep a line; a warning, or very many lines, are written at once."""
@@ -92,8 +96,8 @@ class BatchHandler(logging.Handler):
         if record.levelno >= logging.WARNING or len(self._lines) >= _MOST_LINES:
             self.flush()
 
-    def keep(self, line: str) -> None:
-        """Keep a line that is whole and without secrets."""
+    def keep(self, line: str | _Late) -> None:
+        """Keep a line that is without secrets, or what makes it when it is written."""
         lines = self._lines
         lines.append(line)
         if len(lines) >= _MOST_LINES:
@@ -105,9 +109,12 @@ class BatchHandler(logging.Handler):
         try:
             lines = self._lines
             if count := len(lines):
-                text = "\n".join(lines[:count]) + "\n"
+                text = [
+                    line if isinstance(line, str) else line[0](*line[1:]) for line in lines[:count]
+                ]
+                text.append("")
                 del lines[:count]
-                self._out.write(text)
+                self._out.write("\n".join(text))
                 self._out.flush()
         finally:
             self.release()
@@ -117,6 +124,7 @@ class RequestLines:
     """Writes the line of a routed request as the formatter would, at a tenth of its cost.
 
     A ``LogRecord`` on its way through filters, handlers, a lock and the formatter takes 20 µs.
+    Lines are made together when they are written: code that runs many times in a row costs half.
     Nothing in the line comes from a client; names of deployments are redacted once each.
     """
 
@@ -129,7 +137,10 @@ class RequestLines:
 
     def __call__(self, receipt: Receipt, status: int, seconds: float) -> None:
         """Write what became of a request after ``seconds``."""
-        now_s = time.time()
+        self._handler.keep((self._line, time.time(), receipt, status, seconds))
+
+    def _line(self, at_s: float, receipt: Receipt, status: int, seconds: float) -> str:
+        """Return the line of a request that ended at ``at_s``."""
         answer, energy = receipt.answer, receipt.energy
         if answer is None:
             chosen, escalations = None, 0
@@ -138,8 +149,8 @@ class RequestLines:
             if chosen is None:
                 chosen = self._named[answer.deployment] = self._redact(answer.deployment)
         energy_j = None if energy is None else round(energy.energy_j, 3)
-        self._handler.keep(
-            f"{self._stamp(now_s, int(now_s % 1 * 1000))} INFO metabolic.gateway request"
+        return (
+            f"{self._stamp(at_s, int(at_s % 1 * 1000))} INFO metabolic.gateway request"
             f" id={receipt.id} status={status} chosen={chosen} escalations={escalations}"
             f" ms={round(seconds * 1000, 1)} energy_j={energy_j}"
         )

@@ -12,7 +12,9 @@ import asyncio
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-_OK = b"HTTP/1.1 200 OK\r\n"
+_OK = b"HTTP/1.1 200 OK\r\n%b%bcontent-type: application/json\r\ncontent-length: %d\r\n%b"
+
+_Headers = list[tuple[bytes, bytes]]
 
 
 class Wire:
@@ -32,26 +34,27 @@ class Wire:
                 gone.set_result(None)
             self._protocol.flow.resume_reading()  # or nothing would tell
 
-    def respond(self, headers: list[tuple[bytes, bytes]], body: bytes) -> bool:
-        """Send a whole answer of status 200, ``content-length`` among its headers.
+    def take(self) -> bytes | None:
+        """Return the request's body if it is all here and the client waits for no 100."""
+        cycle = self._cycle
+        if cycle.more_body or cycle.waiting_for_100_continue or cycle.disconnected:
+            return None
+        return bytes(cycle.body)
+
+    def respond(self, head: bytes, body: bytes) -> bool:
+        """Send a whole JSON answer of status 200; ``head`` has more lines of headers.
 
         Returns false, and has done nothing, when it cannot be sent this way.
         """
         cycle = self._cycle
         if cycle.response_started or cycle.disconnected or cycle.flow.write_paused:
             return False
-        parts = [_OK]
-        for name, value in cycle.default_headers:
-            parts += (name, b": ", value, b"\r\n")
-        for name, value in headers:
-            parts += (name, b": ", value, b"\r\n")
-        parts.append(b"\r\n" if cycle.keep_alive else b"connection: close\r\n\r\n")
-        head = b"".join(parts)
-        lines = len(cycle.default_headers) + len(headers) + (2 if cycle.keep_alive else 3)
-        if head.count(b"\n") != lines or head.count(b"\r") != lines:
+        if head.count(b"\n") != head.count(b": ") or head.count(b"\r") != head.count(b"\n"):
             return False  # uvicorn will say what is wrong with it
+        common = self._protocol.common(cycle.default_headers)
+        last = b"\r\n" if cycle.keep_alive else b"connection: close\r\n\r\n"
         cycle.response_started = cycle.response_complete = True
-        cycle.transport.write(head + body)
+        cycle.transport.write(_OK % (common, head, len(body), last) + body)
         cycle.message_event.set()
         if not cycle.keep_alive:
             cycle.transport.close()
@@ -75,6 +78,15 @@ class Protocol(HttpToolsProtocol):
     """One connection; ``gone`` is resolved when it is lost."""
 
     gone: "asyncio.Future[None] | None" = None
+    _known: tuple[_Headers, bytes] | None = None
+
+    def common(self, headers: _Headers) -> bytes:
+        """Return the headers of every answer as lines; uvicorn makes them anew each second."""
+        known = self._known
+        if known is None or known[0] is not headers:
+            lines = b"".join(b"%b: %b\r\n" % header for header in headers)
+            self._known = known = (headers, lines)
+        return known[1]
 
     def on_headers_complete(self) -> None:
         """Give the request, which has yet to run, its wire."""

@@ -10,6 +10,7 @@ __all__ = [
     "error_response",
     "json_response",
     "summary",
+    "summary_head",
     "summary_headers",
 ]
 
@@ -96,32 +97,39 @@ def summary(record: Record) -> Summary:
 
 def summary_headers(record: Record) -> Headers:
     """Return the ``metabolic-…`` headers of a request; what is not known is left out."""
+    lines = summary_head(record).split(b"\r\n")
+    return [(name, value) for name, _, value in (line.partition(b": ") for line in lines[:-1])]
+
+
+def summary_head(record: Record) -> bytes:
+    """Return ``summary_headers`` as lines of an HTTP head, each with its end."""
     receipt = record.receipt
     answer, energy, carbon = receipt.answer, receipt.energy, receipt.carbon
     identity = receipt.id.encode()
-    headers = [(b"x-request-id", identity), (b"metabolic-decision", identity)]
+    head = b"x-request-id: %b\r\nmetabolic-decision: %b\r\n" % (identity, identity)
     if answer is not None:
-        headers += (
-            (b"metabolic-deployment", answer.deployment.encode("ascii")),
-            (b"metabolic-escalations", b"%d" % answer.escalations),
-            (b"metabolic-degraded", b"true" if answer.degraded else b"false"),
+        head += (
+            b"metabolic-deployment: %b\r\nmetabolic-escalations: %d\r\nmetabolic-degraded: %b\r\n"
+        ) % (
+            answer.deployment.encode("ascii"),
+            answer.escalations,
+            b"true" if answer.degraded else b"false",
         )
         if answer.confidence is not None:
-            headers.append((b"metabolic-confidence", b"%.4g" % answer.confidence))
+            head += b"metabolic-confidence: %.4g\r\n" % answer.confidence
     if energy is not None:
-        headers += (
-            (b"metabolic-energy-j", b"%.6g" % energy.energy_j),
-            (b"metabolic-energy-origin", energy.origin.encode()),
+        head += b"metabolic-energy-j: %.6g\r\nmetabolic-energy-origin: %b\r\n" % (
+            energy.energy_j,
+            energy.origin.encode(),
         )
     cost = receipt.cost
     if cost.electricity_usd is not None:
-        dollars = cost.tokens_usd + cost.electricity_usd
-        headers.append((b"metabolic-cost-usd", b"%.6g" % dollars))
+        head += b"metabolic-cost-usd: %.6g\r\n" % (cost.tokens_usd + cost.electricity_usd)
     elif cost.tokens_usd:
-        headers.append((b"metabolic-cost-usd", b"%.6g" % cost.tokens_usd))
+        head += b"metabolic-cost-usd: %.6g\r\n" % cost.tokens_usd
     if carbon is not None:
-        headers.append((b"metabolic-carbon-g", b"%.6g" % carbon.carbon_g))
-    return headers
+        head += b"metabolic-carbon-g: %.6g\r\n" % carbon.carbon_g
+    return head
 
 
 def json_response(status: int, value: object) -> Response:

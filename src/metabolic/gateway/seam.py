@@ -29,8 +29,12 @@ class Wire(Protocol):
         """Have ``gone`` resolved when the client leaves; ``None`` ends that."""
         ...
 
-    def respond(self, headers: list[tuple[bytes, bytes]], body: bytes) -> bool:
-        """Send a whole answer of status 200; false when it must go by ASGI."""
+    def take(self) -> bytes | None:
+        """Return the request's body if it has come whole; ``None``: read it by ASGI."""
+        ...
+
+    def respond(self, head: bytes, body: bytes) -> bool:
+        """Send a JSON answer of status 200; ``head``: more header lines. False: use ASGI."""
         ...
 
     def write(self, piece: bytes) -> bool:
