@@ -1,7 +1,10 @@
 """The transparent classifier on prompts of our own, and on any text at all."""
 
 import json
+import os
 import statistics
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -15,9 +18,10 @@ from metabolic.core.request import Message, Request, ResponseFormat, Sampling, T
 from metabolic.core.signals import TASKS, PCorrect, Signals
 from metabolic.testing.classifiers import check_classifier
 
+_FILE = Path(__file__).with_name("prompts.jsonl")
 PROMPTS: tuple[tuple[str, str, str], ...] = tuple(
     (row["task"], row["level"], row["prompt"])
-    for row in map(json.loads, Path(__file__).with_name("prompts.jsonl").read_text().splitlines())
+    for row in map(json.loads, _FILE.read_text().splitlines())
 )
 """Task, level and text. The rules were corrected with these in sight: the accuracy flatters."""
 
@@ -184,6 +188,31 @@ def test_a_learned_head_adds_its_probabilities() -> None:
     assert taught.classify(ask("one two three")).p_correct == (
         PCorrect(deployment="d", p_correct=0.25, evidence=9),
     )
+
+
+def test_every_process_gives_the_same_signals():
+    """Sets are ordered by a hash that differs from process to process; sums must not be."""
+    program = (
+        "import json, pathlib, msgspec\n"
+        "from metabolic.classify.features import extract\n"
+        "from metabolic.core.request import Message, Request, Text\n"
+        f"for line in pathlib.Path({str(_FILE)!r}).read_text().splitlines():\n"
+        "    text = (Text(text=json.loads(line)['prompt']),)\n"
+        "    turns = (Message(role='user', content=text),)\n"
+        "    request = Request(id='r', dialect='chat', model='auto', messages=turns)\n"
+        "    print(extract(request).cues)\n"
+    )
+    said = {
+        subprocess.run(
+            [sys.executable, "-c", program],
+            env=os.environ | {"PYTHONHASHSEED": str(seed)},
+            capture_output=True,
+            check=True,
+        ).stdout
+        for seed in range(3)
+    }
+    assert len(said) == 1
+    assert said != {b""}
 
 
 def test_it_conforms() -> None:

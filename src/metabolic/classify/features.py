@@ -248,10 +248,10 @@ def _cues(
             sums[task] = (_FIRST_WORD_WEIGHT - 1.0) * value
     if len(words) > 2 * _ZONE_WORDS:
         known = (known & _CUED).intersection(words[:_ZONE_WORDS] + words[-_ZONE_WORDS:])
-    for word in known & _CUE_WORDS:
+    for word in sorted(known & _CUE_WORDS):  # floats add up in the same order everywhere
         for task, value in CUES[word]:
             sums[task] = sums.get(task, 0.0) + value
-    for word in known & _PHRASE_WORDS:
+    for word in sorted(known & _PHRASE_WORDS):
         for phrase, task, value in PHRASES[word]:
             if phrase in low:
                 sums[task] = sums.get(task, 0.0) + value
@@ -262,7 +262,7 @@ def _cues(
 
 def _add_system(system: str, sums: dict[str, float]) -> None:
     """Add what the system text says; that it asks or greets says nothing of the user's turn."""
-    for word in _CUE_WORDS.intersection(_split(system.lower())):
+    for word in sorted(_CUE_WORDS.intersection(_split(system.lower()))):
         for task, value in CUES[word]:
             if task not in {"open_qa", "chatbot"}:
                 sums[task] = sums.get(task, 0.0) + value * _SYSTEM_WEIGHT
