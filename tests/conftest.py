@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from metabolic.core.errors import StoreError
 from metabolic.engines.catalogue import FLEETS
@@ -10,6 +11,13 @@ from metabolic.engines.store import ModelStore
 
 REAL_TIMEOUT_S = 600
 """A test on real models may first have to fetch them."""
+
+settings.register_profile(
+    "metabolic",
+    deadline=None,  # a busy machine is no fault of ours
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("metabolic")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -282,3 +282,10 @@ def test_the_reasons_of_a_plan_are_told_in_words():
     best, chosen = why(decision)
     assert best.startswith("best single: large")
     assert chosen.startswith("small then large: expected net cost -")
+
+
+def test_unknown_is_never_free():
+    unknown = msgspec.structs.replace(SMALL, prefill_tokens_per_s=None, decode_tokens_per_s=None)
+    estimate = decide(ask(), SIGNALS, situation_of(unknown), POLICY).candidates[0].estimate
+    assert estimate.energy_j is None
+    assert estimate.net_usd > 0

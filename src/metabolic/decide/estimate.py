@@ -64,8 +64,9 @@ class Rates(Struct, frozen=True):
 class Known(Struct, frozen=True, kw_only=True):
     """A deployment, and what can be said of it before any request comes.
 
-    ``usd``, ``seconds`` and ``energy_j`` are what tokens take; ``None`` is unknown. The energy of
-    a local deployment is what its meter sees; that of a remote one is modelled.
+    ``usd``, ``seconds`` and ``energy_j`` are what tokens take; ``None`` is unknown. ``energy_j``
+    is what a meter here would see; ``modelled_j`` is by size alone, for those nothing better is
+    known of: unknown is never free.
     """
 
     deployment: Deployment
@@ -77,6 +78,7 @@ class Known(Struct, frozen=True, kw_only=True):
     usd: Rates | None
     seconds: Rates | None
     energy_j: Rates | None
+    modelled_j: Rates
 
 
 class Prepared(Struct, frozen=True, kw_only=True):
@@ -136,13 +138,12 @@ def _known(deployment: Deployment, beliefs: dict[str, Belief]) -> Known:
     local, price = deployment.device is not None, deployment.price
     seconds = _seconds(deployment)
     energy_j: Rates | None = None
-    if not local:
-        energy_j = Rates(
-            remote_energy_j(deployment.model, input_tokens=1, output_tokens=0),
-            0.0,
-            remote_energy_j(deployment.model, input_tokens=0, output_tokens=1),
-        )
-    elif seconds is not None and deployment.active_w is not None:
+    modelled_j = Rates(
+        remote_energy_j(deployment.model, input_tokens=1, output_tokens=0),
+        0.0,
+        remote_energy_j(deployment.model, input_tokens=0, output_tokens=1),
+    )
+    if local and seconds is not None and deployment.active_w is not None:
         watts = deployment.active_w
         energy_j = Rates(seconds.fresh * watts, seconds.cached * watts, seconds.output * watts)
     return Known(
@@ -155,6 +156,7 @@ def _known(deployment: Deployment, beliefs: dict[str, Belief]) -> Known:
         usd=_usd(price) if price is not None else Rates(0.0, 0.0, 0.0) if local else None,
         seconds=seconds,
         energy_j=energy_j,
+        modelled_j=modelled_j,
     )
 
 
@@ -208,12 +210,12 @@ def estimate(seen: View, known: Known, load: Load | None) -> Estimate:
     fresh = tokens - cached
     cost = None if known.usd is None else known.usd.of(fresh, cached, output)
     energy = None if known.energy_j is None else known.energy_j.of(fresh, cached, output)
-    net, local_j, carbon, lost = cost or 0.0, None, None, 0.0
-    if energy is not None and known.local:
+    net, carbon, lost = cost or 0.0, None, 0.0
+    if energy is not None:
         net += energy * seen.local_usd_per_j
-        local_j, carbon = energy, carbon_g(energy, g_per_kwh=seen.policy.g_per_kwh)
-    elif energy is not None and cost is None:
-        net = energy * seen.usd_per_j
+        carbon = carbon_g(energy, g_per_kwh=seen.policy.g_per_kwh)
+    elif cost is None or known.local:
+        net += known.modelled_j.of(fresh, cached, output) * seen.usd_per_j
     if seen.prefix_tokens > cached and known.deployment.price is not None:
         lost = lost_cache_usd(known.deployment.price, prefix_tokens=seen.prefix_tokens - cached)
     p_correct, p_accept, p_kept, rows = _quality(seen, known)
@@ -223,8 +225,8 @@ def estimate(seen: View, known: Known, load: Load | None) -> Estimate:
         output_tokens=output,
         ttft_s=ttft_s,
         tpot_s=tpot_s,
-        energy_j=local_j,
-        marginal_energy_j=local_j,
+        energy_j=energy,
+        marginal_energy_j=energy,
         limiting_device_w=known.deployment.active_w if known.local else None,
         cost_usd=cost,
         carbon_g=carbon,
