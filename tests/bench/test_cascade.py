@@ -55,7 +55,7 @@ def answer(
     )
 
 
-def made_up(count: int = 240, *, honest: bool = True, cpu: bool = True) -> Book:
+def made_up(count: int = 1200, *, honest: bool = True, cpu: bool = True) -> Book:
     """Small is right on 70 %; when honest it is unsure where it is wrong. Large always is right."""
     lot = random.Random(3)
     book = Book(deployments={}, questions={}, answers={})
@@ -167,7 +167,7 @@ def test_every_policy_is_reported_on_every_set_and_pooled(tmp_path: Path):
         assert row["energy_j"] == pytest.approx(4.0 * row["cpu_s"])
         assert row["latency_p50_s"] <= row["latency_p95_s"]
         assert {"cost_usd", "strong_share", "n"} <= set(row)
-    assert rows["cascade", "all"]["n"] == sum(half_of(f"q{n}", 0) for n in range(240))
+    assert rows["cascade", "all"]["n"] == sum(half_of(f"q{n}", 0) for n in range(1200))
 
 
 def test_random_has_the_cascades_shares(tmp_path: Path):
@@ -193,7 +193,7 @@ def test_unknown_cpu_seconds_are_missing_and_never_nought(tmp_path: Path):
 def test_beliefs_count_what_was_kept():
     found = policies.beliefs(judged(made_up()), ["small"], min_confidence=0.8)
     pooled = next(one for one in found if one.lane == "*")
-    assert pooled.evidence == 240
+    assert pooled.evidence == 1200
     assert pooled.p_correct == pooled.p_accept == pytest.approx(0.7, abs=0.05)
     assert pooled.p_correct_accepted == 1.0
     assert {one.lane for one in found} == {"*", "open_qa", "extraction"}

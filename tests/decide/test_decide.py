@@ -22,7 +22,7 @@ BELIEFS = (
         lane="*",
         p_correct=0.73,
         p_accept=0.65,
-        p_correct_accepted=0.95,
+        p_correct_accepted=0.97,
         evidence=600,
     ),
     Belief(deployment="large", lane="*", p_correct=0.92, evidence=600),

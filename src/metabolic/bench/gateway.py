@@ -50,8 +50,8 @@ output_usd_per_million_tokens = 4.0
 [[belief]]
 deployment = "mock-small"
 p_correct = 0.7
-p_accept = 0.8
-p_correct_accepted = 0.85
+p_accept = 0.6
+p_correct_accepted = 0.97
 evidence = 1000
 [[belief]]
 deployment = "mock-large"

@@ -8,10 +8,14 @@ discarded drafts included::
 
 so a gate of cost ``c`` pays only when ``c < a C(rest)``: at a cost ratio of 1:2 a cascade that
 escalates more than half must lose. Its expected quality is that of the rest, less what the gate
-keeps wrongly. With ``k`` = P(correct | accepted), and the drafts it keeps being answered by the
-rest at least as well as by itself::
+keeps wrongly. The drafts it keeps are easier than the others, for the rest too: if keeping lifts
+the gate's odds of being right from P(correct) to ``k`` = P(correct | accepted), the rest's odds
+on the same drafts are taken to be lifted by the same ratio, to ``r``::
 
-    Q(first, rest) = Q(rest) - a max(0, Q(rest) - k)
+    Q(first, rest) = Q(rest) - a max(0, r - k)
+
+(That the rest does no better on easy drafts than on all would flatter the cascade: measured on
+438 questions, it hid a loss of 7 points on open questions.)
 
 The reference is the best single deployment (by P(correct), then net cost). A plan is allowed when
 it gives up at most ``preference x max_loss_ratio`` of quality against it; the cheapest allowed plan
@@ -19,7 +23,7 @@ wins, if its gain is at least ``min_gain_ratio``. Otherwise the decision abstain
 alone. A larger preference allows more plans, so expected cost never rises with it.
 """
 
-__all__ = ["choose", "evaluate", "frontier"]
+__all__ = ["choose", "evaluate", "frontier", "lifted"]
 
 from itertools import combinations
 
@@ -29,6 +33,7 @@ _FRONTIER = 6
 """Most deployments a plan is built from: 41 plans of up to three stages."""
 
 _KEPT_PLANS = 3
+_EDGE = 1e-6
 
 Fit = tuple[str, Estimate, bool]
 """A fit deployment: name, estimate, and whether its drafts can be gated (log-probabilities)."""
@@ -90,9 +95,17 @@ def _score(chain: tuple[Fit, ...]) -> tuple[float, float]:
         accept = gate.p_accept or 0.0
         kept = gate.p_correct if gate.p_correct_accepted is None else gate.p_correct_accepted
         cost = gate.net_usd + (1 - accept) * cost
-        if quality > kept:
-            quality -= accept * (quality - kept)
+        rest = lifted(quality, before=gate.p_correct, after=kept)
+        if rest > kept:
+            quality -= accept * (rest - kept)
     return cost, quality
+
+
+def lifted(p: float, *, before: float, after: float) -> float:
+    """Return ``p`` with its odds multiplied by the ratio of those of ``after`` and ``before``."""
+    p, before, after = (min(max(one, _EDGE), 1 - _EDGE) for one in (p, before, after))
+    odds = p / (1 - p) * (after / (1 - after)) / (before / (1 - before))
+    return odds / (1 + odds)
 
 
 def choose(
