@@ -17,6 +17,8 @@ from metabolic.config import EnergyTable
 _Z = 1.959963984540054
 _ENERGY_NOTE = "energy is modelled: CPU seconds times watts per core; no meter was read"
 
+_SAME = 1e-9
+
 
 class Comparison(Struct, frozen=True, kw_only=True):
     """What the comparison gives a report."""
@@ -214,6 +216,13 @@ def _findings(rows: Sequence[Row]) -> tuple[str, ...]:
     assert isinstance(high, float)
     if not isinstance(ratio, float):
         return ("no verdict on cost: CPU seconds are not known",)
+    if abs(ratio - 1) < _SAME and abs(gap) < _SAME:
+        return (
+            (
+                "the cascade abstains: within the loss it may cause nothing is gained here, so it"
+                " answers as always-large does"
+            ),
+        )
     verdict = "saves" if ratio < 1 else "costs more"
     return (
         (
