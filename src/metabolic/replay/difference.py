@@ -44,8 +44,17 @@ def first_difference(stored: object, found: object, *, tolerance_ratio: float = 
 
 
 def _plain(value: object) -> object:
-    """Return a value as dicts, lists and scalars: what its JSON says."""
-    return msgspec.json.decode(msgspec.json.encode(value))
+    """Return a value as dicts, lists and scalars, fields at their default included."""
+    if isinstance(value, Struct):
+        tag = value.__struct_config__.tag
+        table: _Table = {} if tag is None else {"type": tag}
+        table.update({name: _plain(getattr(value, name)) for name in value.__struct_fields__})
+        return table
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in cast("_List", value)]
+    if isinstance(value, dict):
+        return {name: _plain(one) for name, one in cast("_Table", value).items()}
+    return value
 
 
 def shown(value: object) -> str:
