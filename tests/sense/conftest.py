@@ -3,9 +3,12 @@
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import psutil
 import pytest
 
 from metabolic.core.hardware import DeviceState, HardwareState, Reading
+
+assert psutil.version_info  # imported before a test says that the platform is another one
 
 Write = Callable[[Mapping[str, str]], Path]
 Recorded = Callable[[str], Path]

@@ -131,12 +131,15 @@ def test_the_model_without_cpu_time_is_lost(tmp_path: Path) -> None:
 
 def test_a_process_of_this_machine_is_read_with_all_its_threads() -> None:
     code = (
-        "import threading as t; w = t.Thread(target=sum, args=[range(10**6)]); w.start(); input()"
+        "import threading as t; w = t.Thread(target=sum, args=[range(10**6)]); w.start();"
+        " w.join(); print(flush=True); input()"
     )
     with subprocess.Popen(
-        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as process:
         assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdout.readline()  # its work is done
         readings = ProcessCpu("/").read((process.pid, os.getpid()))
         process.stdin.write(b"\n")
         process.stdin.close()

@@ -1,26 +1,19 @@
 """Exact unit conversions, used once, at the edges: inside everything is SI.
 
-Sensors report millidegrees, microwatts and KiB; bills are in kWh and millionths of a dollar.
+Sensors report millidegrees, microwatts and KiB; bills are in kWh.
 Adapters convert with these functions, so that no other unit ever passes an adapter.
 """
 
 __all__ = [
     "bytes_from_kib",
     "c_from_millidegrees",
-    "j_from_kwh",
     "j_from_microjoules",
     "kwh_from_j",
-    "micro_usd_from_usd",
     "ratio_from_percent",
     "w_from_microwatts",
 ]
 
 _J_PER_KWH = 3_600_000.0
-
-
-def j_from_kwh(kwh: float) -> float:
-    """Return joules for kilowatt-hours (1 kWh is 3.6 MJ exactly)."""
-    return kwh * _J_PER_KWH
 
 
 def kwh_from_j(energy_j: float) -> float:
@@ -51,8 +44,3 @@ def bytes_from_kib(kib: float) -> int:
 def ratio_from_percent(percent: float) -> float:
     """Return a share in [0, 1] for a percentage."""
     return percent / 100.0
-
-
-def micro_usd_from_usd(usd: float) -> int:
-    """Return whole millionths of a dollar, as the ledger stores money."""
-    return round(usd * 1_000_000)
