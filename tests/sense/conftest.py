@@ -8,7 +8,8 @@ import pytest
 
 from metabolic.core.hardware import DeviceState, HardwareState, Reading
 
-assert psutil.version_info  # imported before a test says that the platform is another one
+PSUTIL = psutil.__name__
+"""Imported before a test says that the platform is another one."""
 
 Write = Callable[[Mapping[str, str]], Path]
 Recorded = Callable[[str], Path]
