@@ -14,8 +14,8 @@ on the same drafts are taken to be lifted by the same ratio, to ``r``::
 
     Q(first, rest) = Q(rest) - a max(0, r - k)
 
-(That the rest does no better on easy drafts than on all would flatter the cascade: measured on
-438 questions, it hid a loss of 7 points on open questions.)
+(That the rest does no better on easy drafts than on all would flatter the cascade. The equal
+ratio is an assumption, not a measurement.)
 
 The reference is the best single deployment (by P(correct), then net cost). A plan is allowed when
 it gives up at most ``preference x max_loss_ratio`` of quality against it; the cheapest allowed plan
