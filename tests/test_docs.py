@@ -7,6 +7,7 @@ import msgspec
 import pytest
 from prometheus_client import Metric
 
+from metabolic.cli.bench import BENCHES
 from metabolic.cli.main import COMMANDS
 from metabolic.config import AdapterTable, Config, load, parse, tables
 from metabolic.gateway.metrics import Metrics
@@ -161,3 +162,9 @@ def test_every_metric_is_documented_with_its_kind_and_labels() -> None:
         for sample in family.samples:
             assert set(sample.labels) - {"le"} <= labels, name
     assert set(documented) - exported == set()
+
+
+@pytest.mark.parametrize("name", [name for name, _, _ in BENCHES])
+def test_every_benchmark_has_its_section(name: str) -> None:
+    page = (DOCS / "benchmarks.md").read_text(encoding="utf-8")
+    assert f"\n## `metabolic bench {name}`\n" in page

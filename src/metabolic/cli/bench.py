@@ -1,118 +1,19 @@
-"""``metabolic bench``: measure the gateway and the cascade on this machine."""
+"""``metabolic bench``: what is measured on this machine, each benchmark in its own module."""
 
-__all__ = ["What", "app", "cascade", "gateway"]
+__all__ = ["BENCHES", "app"]
 
-import sys
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated, Literal
+from cyclopts import App
 
-import msgspec
-from cyclopts import App, Parameter
-from cyclopts.validators import Number
-
-from metabolic.bench.report import show
-from metabolic.config import load
-from metabolic.core.decision import Belief
+BENCHES = (
+    ("gateway", "metabolic.cli.benches.gateway:gateway", "What the gateway adds to a request."),
+    ("cascade", "metabolic.cli.benches.cascade:cascade", "Policies on questions with answers."),
+)
+"""Name, where it is (imported only when it runs), and what ``--help`` says."""
 
 app = App(
     name="bench",
-    help="Measure the gateway and the cascade on this machine.",
+    help="Measure one part on this machine.",
     result_action="return_value",
 )
-
-Flag = Annotated[bool, Parameter(negative="")]
-
-
-@app.command
-def gateway(*, seed: int = 0, quick: Flag = False, json: Flag = False) -> None:
-    """Measure what the gateway adds to a request, against an upstream that costs nothing.
-
-    Args:
-        seed: Changes nothing here; every benchmark has one.
-        quick: Take fewer and shorter windows (under 30 s).
-        json: Print one JSON object instead of tables.
-    """
-    from metabolic.bench.gateway import run  # noqa: PLC0415 - each bench is heavy in its own way
-
-    show(run(seed=seed, quick=quick), as_json=json)
-
-
-@Parameter(name="*")
-@dataclass(frozen=True, kw_only=True)
-class What:
-    """What to ask, and whom.
-
-    Attributes:
-        config: The configuration file; the default fleet without one.
-        data: A folder with tables of further questions (needs the extra `bench`).
-        questions: How many of them to sample, evenly from each set.
-        save: Keep the answers in this file as they come; a second run goes on from there.
-        replay: Ask nobody: fold the answers kept in this file.
-        profile: Whose loss and preference hold.
-        seed: Of the sample, the two halves and the lots.
-        quick: Ask a few questions only (under 30 s).
-    """
-
-    config: Annotated[Path | None, Parameter(env_var="METABOLIC_CONFIG")] = None
-    data: Path | None = None
-    questions: Annotated[int, Parameter(validator=Number(gte=1))] = 1000
-    save: Path | None = None
-    replay: Path | None = None
-    profile: Literal["datacenter", "edge", "mcu"] = "edge"
-    seed: int = 0
-    quick: Flag = False
-
-
-_ALL = What()
-
-
-@app.command
-def cascade(*, what: What = _ALL, beliefs: Flag = False, json: Flag = False) -> None:
-    """Compare the cascade with its baselines on questions that have exact answers.
-
-    Starts the configured fleet, asks every model every question once, and folds all policies from
-    the same answers; what is thrown away is charged. Without --data it asks the questions that
-    come along.
-
-    Args:
-        what: What to ask, and whom.
-        beliefs: Print what was measured of each deployment as `[[belief]]` tables for a
-            configuration, over all questions, instead of the comparison.
-        json: Print one JSON object instead of tables.
-    """
-    from metabolic.bench.cascade import Options, run  # noqa: PLC0415 - as above
-
-    outcome = run(
-        load(what.config),
-        Options(
-            data=what.data,
-            count=what.questions,
-            save=what.save,
-            replay=what.replay,
-            seed=what.seed,
-            profile=what.profile,
-            quick=what.quick,
-        ),
-    )
-    if beliefs:
-        _show_beliefs(outcome.beliefs, outcome.min_confidence, as_json=json)
-    else:
-        show(outcome.report, as_json=json)
-
-
-def _show_beliefs(found: tuple[Belief, ...], min_confidence: float, *, as_json: bool) -> None:
-    """Print beliefs as one JSON object or as TOML."""
-    if as_json:
-        text = msgspec.json.encode({"min_confidence": min_confidence, "beliefs": found}).decode()
-        sys.stdout.write(text + "\n")
-        return
-    lines = [f"# measured by `metabolic bench cascade`, at min_confidence {min_confidence}"]
-    for one in found:
-        lines.append("[[belief]]")
-        for name, value in msgspec.to_builtins(one).items():
-            if value is not None:
-                shown = f'"{value}"' if isinstance(value, str) else round(value, 4)
-                lines.append(f"{name} = {shown}")
-        lines.append("")
-    sys.stdout.write("\n".join(lines) + "\n")
+for _name, _target, _text in BENCHES:
+    app.command(_target, name=_name, help=_text)

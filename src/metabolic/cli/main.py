@@ -19,7 +19,7 @@ COMMANDS = (
     ("explain", "metabolic.cli.explain:explain", "Show how a prompt would be routed, and why."),
     ("receipts", "metabolic.cli.receipts:receipts", "Show what requests took."),
     ("replay", "metabolic.cli.replay:replay", "Fold stored records again and compare."),
-    ("bench", "metabolic.cli.bench:app", "Measure the gateway and the cascade on this machine."),
+    ("bench", "metabolic.cli.bench:app", "Measure the gateway, the cascade and their parts."),
     ("doctor", "metabolic.cli.doctor:doctor", "Check configuration, models, sensors and ports."),
 )
 """Name, where it is (imported only when it runs), and what ``--help`` says."""

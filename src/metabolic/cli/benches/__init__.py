@@ -1,0 +1,3 @@
+"""One module a benchmark: its command line, nothing else."""
+
+__all__: list[str] = []
