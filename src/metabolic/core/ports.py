@@ -8,6 +8,7 @@ __all__ = [
     "Classifier",
     "Clock",
     "Engine",
+    "Explains",
     "Ledger",
     "Meter",
     "MeterReading",
@@ -18,13 +19,14 @@ __all__ = [
 ]
 
 from collections.abc import Iterable, Iterator
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from msgspec import Struct
 
 from metabolic.core.attempt import Attempt, Call, Reply, Verdict
 from metabolic.core.fleet import Endpoint, State
 from metabolic.core.hardware import HardwareState, Origin
+from metabolic.core.obstacle import Obstacle
 from metabolic.core.receipt import Record, Settlement
 from metabolic.core.request import Request
 from metabolic.core.signals import Signals
@@ -91,6 +93,15 @@ class Meter(Protocol):
 
     def close(self) -> None:
         """Give up handles; called once."""
+        ...
+
+
+@runtime_checkable
+class Explains(Protocol):
+    """What a sensor or a meter may offer besides: why it reads nothing, or not all it could."""
+
+    def obstacles(self) -> tuple[Obstacle, ...]:
+        """Return what stood in the way when it last tried to read; empty when nothing did."""
         ...
 
 
