@@ -7,6 +7,7 @@ __all__ = [
     "HardwareState",
     "Origin",
     "Reading",
+    "ThermalLevel",
 ]
 
 from typing import Literal
@@ -15,6 +16,11 @@ from msgspec import Struct
 
 Origin = Literal["measured", "derived", "modelled"]
 """Where a figure comes from: read off a meter, computed from such readings, or a model's guess."""
+
+
+ThermalLevel = Literal["nominal", "moderate", "heavy", "trapping", "sleeping"]
+"""Apple's thermal pressure, coolest first: all a Mac says of its headroom. From ``moderate`` on
+the system slows itself down."""
 
 
 class Reading(Struct, frozen=True, kw_only=True, gc=False):
@@ -31,7 +37,7 @@ class DeviceState(Struct, frozen=True, kw_only=True, gc=False):
 
     ``energy_j`` is a counter since an arbitrary start; only differences mean something.
     ``limit_c`` is the temperature at which the device throttles, ``headroom_c`` the distance to
-    it as the device itself reports it.
+    it as the device itself reports it. ``thermal_level`` is headroom told only as a level.
     """
 
     name: str
@@ -46,6 +52,7 @@ class DeviceState(Struct, frozen=True, kw_only=True, gc=False):
     throttled: bool | None = None
     memory_used_bytes: Reading | None = None
     memory_total_bytes: Reading | None = None
+    thermal_level: ThermalLevel | None = None
 
 
 class Battery(Struct, frozen=True, kw_only=True, gc=False):

@@ -7,10 +7,13 @@ Adapters convert with these functions, so that no other unit ever passes an adap
 __all__ = [
     "bytes_from_kib",
     "c_from_millidegrees",
+    "j_from_kwh",
     "j_from_microjoules",
+    "j_from_millijoules",
     "kwh_from_j",
     "ratio_from_percent",
     "w_from_microwatts",
+    "w_from_milliwatts",
 ]
 
 _J_PER_KWH = 3_600_000.0
@@ -44,3 +47,18 @@ def bytes_from_kib(kib: float) -> int:
 def ratio_from_percent(percent: float) -> float:
     """Return a share in [0, 1] for a percentage."""
     return percent / 100.0
+
+
+def w_from_milliwatts(milliwatts: float) -> float:
+    """Return watts for the milliwatts of NVML, powermetrics and tegrastats."""
+    return milliwatts / 1_000.0
+
+
+def j_from_millijoules(millijoules: float) -> float:
+    """Return joules for the millijoules of NVML and powermetrics."""
+    return millijoules / 1_000.0
+
+
+def j_from_kwh(kwh: float) -> float:
+    """Return joules for the kilowatt-hours of a node's meter."""
+    return kwh * _J_PER_KWH

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from metabolic.core.hardware import Battery, DeviceState, HardwareState, Reading
 
-Field = Reading | bool
+Field = Reading | bool | str
 Kind = Literal["cpu", "gpu", "board", "node"]
 Named = tuple[str, Field]
 """A signal: ``device.field``, ``battery.field`` or a field of the state, and its reading."""
