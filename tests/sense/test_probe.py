@@ -10,6 +10,7 @@ from metabolic.core.errors import SensorError
 from metabolic.core.hardware import HardwareState, Reading
 from metabolic.core.ports import Sensor
 from metabolic.sense import fake, probe
+from metabolic.sense.merge import with_device
 from metabolic.sense.probe import Options
 
 
@@ -262,3 +263,33 @@ def test_a_signal_counts_for_three_periods_at_least(options: Options) -> None:
 def test_a_probe_not_yet_run_has_no_figures_of_its_own(cpu: Callable[..., object]) -> None:
     stats = _probe(clock=_Clock()).stats()
     assert (stats.cpu_ratio, stats.poll_cpu_s) == (None, None)
+
+
+class _Sleeps:
+    """A GPU that reads, and can be put to sleep."""
+
+    name = "sleeps"
+    asleep = False
+
+    def read(self, state: HardwareState) -> HardwareState:
+        """Read a temperature, unless asleep."""
+        warm = None if self.asleep else Reading(value=40.0, origin="measured", source="gpu")
+        return with_device(state, "gpu0", kind="gpu", asleep=self.asleep, temperature_c=warm)
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+
+def test_what_a_sleeping_device_does_not_say_has_not_failed() -> None:
+    clock, sensor = _Clock(), _Sleeps()
+    polled = _probe(sensor, clock=clock)
+    polled.poll()
+    sensor.asleep = True
+    clock.at_s += 0.1
+    state = polled.poll()
+    assert state.devices[0].asleep is True
+    assert _temperature(state) is None
+    clock.at_s += 9.0
+    assert polled.poll().failed == ()
+    sensor.asleep = False
+    assert _temperature(polled.poll()) is not None

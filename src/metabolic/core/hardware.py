@@ -38,6 +38,12 @@ class DeviceState(Struct, frozen=True, kw_only=True, gc=False):
     ``energy_j`` is a counter since an arbitrary start; only differences mean something.
     ``limit_c`` is the temperature at which the device throttles, ``headroom_c`` the distance to
     it as the device itself reports it. ``thermal_level`` is headroom told only as a level.
+
+    ``throttled`` says that heat or its supply slow the device down; ``clocks_held_by`` names all
+    that holds its clocks (``thermal``, ``power_brake``, ``hardware``, ``power_cap`` …, joined by
+    ``+``; ``none``): a power cap alone is how a device keeps its budget, and is no throttling.
+    ``shared``: it is cut into parts (MIG) that others may use, and its figures are the whole's.
+    ``asleep``: it is powered down and was left so; it then has no figures, and none has failed.
     """
 
     name: str
@@ -53,6 +59,9 @@ class DeviceState(Struct, frozen=True, kw_only=True, gc=False):
     memory_used_bytes: Reading | None = None
     memory_total_bytes: Reading | None = None
     thermal_level: ThermalLevel | None = None
+    clocks_held_by: str | None = None
+    shared: bool | None = None
+    asleep: bool | None = None
 
 
 class Battery(Struct, frozen=True, kw_only=True, gc=False):

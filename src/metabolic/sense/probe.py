@@ -181,11 +181,14 @@ class Probe:
             seen[name] = _Seen(now_s, field, kinds.get(name.partition(".")[0]))
         if len(present) == len(seen):
             return state
+        asleep = {device.name for device in state.devices if device.asleep}
         failed: list[str] = []
         for name, last in tuple(seen.items()):
             if name in present:
                 continue
-            if 0 <= now_s - last.at_s <= self._stale_s:
+            if name.partition(".")[0] in asleep:
+                del seen[name]
+            elif 0 <= now_s - last.at_s <= self._stale_s:
                 state = _carried(state, name, last)
             elif _is_tracked(name, last.field):
                 failed.append(name)
