@@ -130,12 +130,21 @@ def options(plugin: Plugin, table: Mapping[str, object], *, where: str) -> msgsp
             listed = ", ".join(known) or "none"
             message = f"{where} {key}: unknown option; known: {listed}"
             raise ConfigError(message)
-    plain = {k: v.reveal() if isinstance(v, Secret) else v for k, v in table.items()}
     try:
-        return msgspec.convert(plain, plugin.Options)
+        return msgspec.convert(_revealed(table), plugin.Options)
     except msgspec.ValidationError as exc:
         message = f"{where}: {exc}"
         raise ConfigError(message) from exc
+
+
+def _revealed(value: object) -> object:
+    """Return options with their secrets in the clear, in tables of them too."""
+    if isinstance(value, Secret):
+        return value.reveal()
+    if isinstance(value, Mapping):
+        table = cast("Mapping[str, object]", value)
+        return {key: _revealed(item) for key, item in table.items()}
+    return value
 
 
 def sensor(kind: str, table: Mapping[str, object] | None = None) -> Sensor:

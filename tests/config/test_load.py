@@ -129,6 +129,22 @@ def test_a_sensors_options_pass_through_with_secrets_resolved() -> None:
         parse(text, source="m", environ={})
 
 
+def test_a_backends_options_pass_through_with_secrets_in_its_headers_resolved() -> None:
+    text = REMOTE + '[deployment.options]\nproxy = ""\nheaders = { x-team = "env:T" }'
+    options = parse(text, source="m", environ={"T": "t"}).deployments[0].options
+    assert options == {"proxy": "", "headers": {"x-team": Secret("T", "t")}}
+    with pytest.raises(ConfigError, match=r"a headers x-team: the environment variable T"):
+        parse(text, source="m", environ={})
+
+
+def test_a_local_deployment_has_no_backend_options() -> None:
+    text = (
+        '[[deployment]]\nname = "a"\nkind = "local"\nmodel = "m"\n[deployment.options]\nproxy = ""'
+    )
+    with pytest.raises(ConfigError, match="a options: are a backend's"):
+        parse(text, source="m")
+
+
 def test_validators_are_named_by_kind_or_by_table() -> None:
     text = '[routing]\nvalidators = ["shape", { kind = "confidence", quantile = 0.1 }]'
     shape, confidence = parse(text, source="m").routing.validators

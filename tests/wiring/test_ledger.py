@@ -8,6 +8,7 @@ import pytest
 from metabolic import plugins
 from metabolic.cli.ledgers import open_ledger
 from metabolic.config import parse
+from metabolic.core.errors import ConfigError
 from metabolic.ledger.place import ledger_path
 from metabolic.wiring import build
 from metabolic.wiring.runtime import _ledger_table
@@ -46,3 +47,16 @@ def test_a_ledger_of_ones_own_gets_only_the_options_it_has(
     monkeypatch.setattr(plugins, "load", lambda _group, _kind: Plugin)
     config = parse('[ledger]\nkind = "theirs"\npath = "/x"', source="m.toml")
     assert _ledger_table(config) == {"retention_days": 90.0}
+
+
+def test_a_ledgers_further_options_reach_it(tmp_path: Path) -> None:
+    text = f'{REMOTE}[ledger]\npath = "{tmp_path}/l.db"\n[ledger.options]\ndeflate = "never"\n'
+    assert _ledger_table(parse(text, source="m"))["deflate"] == "never"
+    with pytest.raises(ConfigError, match="shrink: unknown option"):
+        build(parse(text.replace("deflate", "shrink"), source="m"))
+
+
+def test_a_backends_unknown_option_is_found_before_the_first_request() -> None:
+    text = f"{REMOTE}[deployment.options]\nproxi = 1\n[ledger]\nkind = 'memory'"
+    with pytest.raises(ConfigError, match=r"\[\[deployment\]\] far options proxi: unknown option"):
+        build(parse(text, source="m"))

@@ -64,6 +64,8 @@ def _deployment(deployment: DeploymentTable) -> Iterable[tuple[str, str]]:
         for key in ("base_url", "upstream_model", "api_key"):
             if getattr(deployment, key) is not None:
                 yield f"{where} {key}", "belongs to remote deployments; this one is local"
+        if deployment.options:
+            yield f"{where} options", "are a backend's, and this one is local"
     elif deployment.base_url is None:
         yield f"{where} base_url", f"is missing: a {deployment.kind} deployment needs one"
     prices = deployment.input_usd_per_million_tokens, deployment.output_usd_per_million_tokens

@@ -169,6 +169,8 @@ class _Reader:
         self._known(where, content, struct.__struct_fields__)
         if struct is RoutingTable:
             content = self._routing(where, content)
+        if isinstance(given := content.get("options"), dict):
+            content = content | {"options": self._secrets(where, cast("dict[str, object]", given))}
         try:
             return msgspec.convert(content, struct, dec_hook=self._hook)
         except msgspec.ValidationError as exc:
@@ -185,8 +187,8 @@ class _Reader:
         kind = content.get("kind")
         if not isinstance(kind, str) or not kind:
             self._fail(f"{where} kind", "is missing or not a string")
-        options = {key: self._secret(where, key, v) for key, v in content.items() if key != "kind"}
-        return AdapterTable(kind=kind, options=options)
+        options = {key: value for key, value in content.items() if key != "kind"}
+        return AdapterTable(kind=kind, options=self._secrets(where, options))
 
     def _routing(self, where: str, table: dict[str, object]) -> dict[str, object]:
         """Read the adapters that ``[routing]`` names."""
@@ -205,6 +207,8 @@ class _Reader:
 
     def _hook(self, kind: type, value: object) -> object:
         """Make the types that msgspec does not know."""
+        if kind is object:
+            return value  # an adapter's option, or a secret among them
         if kind is not Secret:
             message = f"Expected `{kind.__name__}`"
             raise NotImplementedError(message)
@@ -213,8 +217,14 @@ class _Reader:
             raise ValueError(message)
         return self._resolve(value)
 
+    def _secrets(self, where: str, options: Mapping[str, object]) -> dict[str, object]:
+        """Resolve every ``env:NAME`` among an adapter's options, in tables of them too."""
+        return {key: self._secret(where, key, value) for key, value in options.items()}
+
     def _secret(self, where: str, key: str, value: object) -> object:
-        """Resolve ``env:NAME`` among an adapter's options."""
+        """Resolve one option."""
+        if isinstance(value, dict):
+            return self._secrets(f"{where} {key}", cast("dict[str, object]", value))
         if not isinstance(value, str) or not value.startswith("env:"):
             return value
         try:

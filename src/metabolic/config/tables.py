@@ -156,6 +156,7 @@ class DeploymentTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     ``local`` needs ``model``, an id of the catalogue; the others need ``base_url``, any
     OpenAI-compatible one. ``pool`` is a fleet of replicas of one's own; ``remote`` an API that
     bills per token. Prices are dollars per million tokens; ``None`` is unknown.
+    ``options`` are the backend's own (a proxy, headers, a CA file), for all but ``local``.
     """
 
     name: Name
@@ -180,6 +181,7 @@ class DeploymentTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     tasks: tuple[str, ...] = ()
     slots: Count | None = None
     variants: tuple[VariantTable, ...] = ()
+    options: Mapping[str, object] = {}
 
     def price(self) -> Price | None:
         """Return dollars per token; ``None`` when no price is given."""
@@ -259,13 +261,14 @@ class LedgerTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """``[ledger]``: where receipts are kept; ``path`` ``None`` is the user's state directory.
 
     ``queue`` is how many records may wait to be written before further ones are dropped, and
-    counted.
+    counted. ``options`` are further ones of that kind of ledger.
     """
 
     kind: str = "sqlite"
     path: str | None = None
     retention_days: Positive = 90.0
     queue: Count = 10_000
+    options: Mapping[str, object] = {}
 
 
 class Config(Struct, frozen=True, kw_only=True):

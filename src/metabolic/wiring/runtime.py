@@ -96,15 +96,19 @@ class Runtime:
     def _driver_of(self, config: Config, endpoints: dict[str, Endpoint]) -> Driver:
         """Return what runs are driven with."""
         routing = config.routing
+        given = {one.name: one.options for one in config.deployments if one.options}
+        for name, table in given.items():
+            plugin = plugins.load("backends", endpoints[name].backend)
+            plugins.options(plugin, table, where=f"[[deployment]] {name} options")
 
         def connect(endpoint: Endpoint) -> Backend:
-            table: dict[str, object] = {}
-            if endpoint.backend == "openai":
+            table = dict(given.get(endpoint.deployment, {}))
+            known = plugins.load("backends", endpoint.backend).Options.__struct_fields__
+            if "connect_timeout_s" in known:
+                table.setdefault("connect_timeout_s", routing.connect_timeout_s)
+            if "variants" in known:
                 variants = self._fleet[endpoint.deployment].variants
-                table = {
-                    "connect_timeout_s": routing.connect_timeout_s,
-                    "variants": msgspec.to_builtins(variants),
-                }
+                table["variants"] = msgspec.to_builtins(variants)
             return plugins.backend(endpoint.backend, table, endpoint=endpoint)
 
         return Driver(
@@ -320,4 +324,5 @@ def _ledger_table(config: Config) -> dict[str, object]:
     """Return the options of the configured ledger."""
     known = plugins.load("ledgers", config.ledger.kind).Options.__struct_fields__
     table = {name: getattr(config.ledger, name) for name in ("path", "retention_days", "queue")}
-    return {name: value for name, value in table.items() if name in known and value is not None}
+    plain = {name: value for name, value in table.items() if name in known and value is not None}
+    return plain | dict(config.ledger.options)
