@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from metabolic.core.hardware import DeviceState, HardwareState, Origin, Reading
-from metabolic.core.ports import MeterReading
+from metabolic.core.ports import Domain, MeterReading
 from metabolic.sense import fake, fake_meter
 from metabolic.testing.sensors import check_meter, check_sensor
 
@@ -57,6 +57,7 @@ def test_a_sensor_that_keeps_it_passes_and_is_closed() -> None:
 
 class _Meter:
     name = "strange"
+    domain: Domain = "package"
 
     def __init__(self, *readings: MeterReading | None) -> None:
         self._readings = list(readings)

@@ -7,6 +7,7 @@ __all__ = [
     "Backend",
     "Classifier",
     "Clock",
+    "Domain",
     "Engine",
     "Explains",
     "Ledger",
@@ -19,7 +20,7 @@ __all__ = [
 ]
 
 from collections.abc import Iterable, Iterator
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 from msgspec import Struct
 
@@ -62,6 +63,12 @@ class Sensor(Protocol):
         ...
 
 
+Domain = Literal["package", "gpu", "board", "node"]
+"""What a meter's joules cover. A ``board`` holds the packages and GPUs on it, a ``node`` all there
+is; of meters that hold one another only one may be counted. Two of one domain and of different
+names are beside each other."""
+
+
 class MeterReading(Struct, frozen=True, kw_only=True):
     """A meter's counter now: joules since an arbitrary start, with its origin and bounds.
 
@@ -83,9 +90,10 @@ class MeterReading(Struct, frozen=True, kw_only=True):
 
 
 class Meter(Protocol):
-    """Reads one energy meter (a package, a board, a node)."""
+    """Reads one energy meter: the packages, a GPU, a board, a node."""
 
     name: str
+    domain: Domain
 
     def read(self, pids: tuple[int, ...]) -> MeterReading | None:
         """Return the counter now, with the CPU seconds of ``pids``; ``None`` if it is lost."""

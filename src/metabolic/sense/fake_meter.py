@@ -5,13 +5,14 @@ __all__ = ["FakeMeter", "Options", "create"]
 from msgspec import Struct
 
 from metabolic.core.hardware import Origin
-from metabolic.core.ports import MeterReading
+from metabolic.core.ports import Domain, MeterReading
 
 
 class Options(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``step_j`` is what each reading adds on its own."""
 
     name: str = "cpu"
+    domain: Domain = "package"
     step_j: float = 0.0
     origin: Origin = "measured"
 
@@ -25,6 +26,7 @@ class FakeMeter:
     def __init__(self, options: Options) -> None:
         """Start at zero."""
         self.name = options.name
+        self.domain: Domain = options.domain
         self._options = options
         self._energy_j = self._idle_j = self._busy_s = 0.0
         self._epoch = 0

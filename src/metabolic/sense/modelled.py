@@ -14,7 +14,7 @@ from collections.abc import Callable
 from msgspec import Struct
 
 from metabolic.account.work import MODEL_HIGH_RATIO, MODEL_LOW_RATIO
-from metabolic.core.ports import MeterReading
+from metabolic.core.ports import Domain, MeterReading
 from metabolic.sense.cputime import BusyCpu, ProcessCpu
 
 
@@ -33,6 +33,7 @@ class ModelledMeter:
     """Counts the joules the processor would have drawn by the model."""
 
     name = "cpu"
+    domain: Domain = "package"
 
     def __init__(self, options: Options, *, clock: Callable[[], float] = time.time) -> None:
         """Remember the model; ``clock`` returns seconds since the epoch."""

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from msgspec import Struct
 
-from metabolic.core.ports import Meter, MeterReading
+from metabolic.core.ports import Domain, Meter, MeterReading
 from metabolic.sense import modelled
 from metabolic.sense.cputime import BusyCpu, ProcessCpu
 from metabolic.sense.rapl import Packages
@@ -39,6 +39,7 @@ class RaplMeter:
     """Counts the joules of all packages."""
 
     name = "cpu"
+    domain: Domain = "package"
 
     def __init__(self, options: Options, *, clock: Callable[[], float] = time.time) -> None:
         """Find the packages; ``clock`` returns seconds since the epoch."""

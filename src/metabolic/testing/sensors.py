@@ -7,9 +7,10 @@
 __all__ = ["check_meter", "check_sensor"]
 
 from math import isfinite
+from typing import get_args
 
 from metabolic.core.hardware import Battery, DeviceState, HardwareState, Reading
-from metabolic.core.ports import Meter, MeterReading, Sensor
+from metabolic.core.ports import Domain, Meter, MeterReading, Sensor
 
 _AT_S = 1_700_000_000.0
 _RANGES = {
@@ -60,6 +61,7 @@ def check_meter(meter: Meter, *, pids: tuple[int, ...] = ()) -> None:
         AssertionError: it breaks the seam; the message says how.
     """
     _must(bool(meter.name), "a meter has a name")
+    _must(meter.domain in get_args(Domain), f"unknown domain {meter.domain!r}")
     first, second = meter.read(pids), meter.read(pids)
     for reading in (first, second):
         if reading is not None:
