@@ -57,6 +57,14 @@ def test_an_unknown_profile_is_a_configuration_error_that_lists_the_known() -> N
         (HardwareState(taken_at_s=0.0, memory_total_bytes=_reading(1e9)), 2, "mcu"),
         (HardwareState(taken_at_s=0.0, memory_total_bytes=_reading(25e9)), 2, "edge"),
         (
+            HardwareState(
+                taken_at_s=0.0,
+                devices=(DeviceState(name="amd0", kind="gpu", integrated=True),),
+            ),
+            None,
+            "edge",
+        ),
+        (
             HardwareState(taken_at_s=0.0, devices=(DeviceState(name="gpu0", kind="gpu"),)),
             2,
             "datacenter",

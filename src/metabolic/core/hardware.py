@@ -44,6 +44,7 @@ class DeviceState(Struct, frozen=True, kw_only=True, gc=False):
     ``+``; ``none``): a power cap alone is how a device keeps its budget, and is no throttling.
     ``shared``: it is cut into parts (MIG) that others may use, and its figures are the whole's.
     ``asleep``: it is powered down and was left so; it then has no figures, and none has failed.
+    ``integrated``: a GPU within the processor's package, whose power and memory it shares.
     """
 
     name: str
@@ -62,6 +63,7 @@ class DeviceState(Struct, frozen=True, kw_only=True, gc=False):
     clocks_held_by: str | None = None
     shared: bool | None = None
     asleep: bool | None = None
+    integrated: bool | None = None
 
 
 class Battery(Struct, frozen=True, kw_only=True, gc=False):

@@ -83,12 +83,12 @@ def profile(name: str) -> Profile:
 def detect(hardware: HardwareState, *, cores: int | None = None) -> str:
     """Return the name of the profile that suits a machine.
 
-    A battery makes it ``edge``; a GPU or 32 cores (``cores``; ``None`` is unknown) a
+    A battery makes it ``edge``; a GPU of its own or 32 cores (``cores``; ``None`` is unknown) a
     ``datacenter``; less than 2 GiB of memory ``mcu``; anything else is ``edge``.
     """
     if hardware.battery is not None and hardware.battery.charge_ratio is not None:
         return "edge"
-    if any(device.kind == "gpu" for device in hardware.devices):
+    if any(device.kind == "gpu" and not device.integrated for device in hardware.devices):
         return "datacenter"
     if cores is not None and cores >= _DATACENTER_CORES:
         return "datacenter"
