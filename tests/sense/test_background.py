@@ -83,3 +83,36 @@ def test_once_closed_nothing_is_fetched_any_more() -> None:
     fetched.close()
     assert fetched.latest() is None
     assert calls == []
+
+
+def test_it_fetches_anew_when_asked_to_and_finishes_in_its_own_thread() -> None:
+    calls: list[str] = []
+    finished = threading.Event()
+
+    def fetch() -> int:
+        calls.append(threading.current_thread().name)
+        return len(calls)
+
+    def finish() -> None:
+        calls.append(threading.current_thread().name)
+        finished.set()
+
+    fetched = Background(fetch, name="it", every_s=3600.0, stale_s=60.0, finish=finish)
+    first, second = fetched.renew(5), fetched.renew(5)
+    assert first is not None
+    assert second is not None
+    assert (first.value, second.value) == (1, 2)
+    fetched.close()
+    assert finished.wait(5)
+    assert calls == ["it"] * 3
+
+
+def test_asking_anew_does_not_wait_for_a_fetch_that_hangs() -> None:
+    clock, go_on, began = _Clock(), threading.Event(), threading.Event()
+    fetched = _once(lambda: (began.set(), go_on.wait(10)) and 1, clock)
+    assert fetched.renew(0.001) is None
+    assert began.wait(5)
+    assert fetched.renew(3600.0) is None
+    go_on.set()
+    assert fetched.wait(5)
+    fetched.close()

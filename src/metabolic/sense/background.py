@@ -2,7 +2,7 @@
 
 One daemon thread fetches now and then; ``latest`` gives what it last fetched while that is fresh.
 A fetch that hangs is left alone: no second thread is started, what is old becomes ``None``, and
-``problem`` says so. When it comes back, all goes on as before.
+``problem`` says so. When it comes back, all goes on as before. ``renew`` has it fetch at once.
 """
 
 __all__ = ["Background", "Fetched"]
@@ -42,18 +42,27 @@ class Background(Generic[T]):
         name: str,
         every_s: float,
         stale_s: float,
+        retry_s: float | None = None,
         monotonic: Callable[[], float] = time.monotonic,
+        finish: Callable[[], None] | None = None,
     ) -> None:
-        """Start nothing yet; the first ``latest`` does. ``name`` is for people."""
+        """Start nothing yet; the first ``latest`` does. ``name`` is for people.
+
+        ``retry_s`` is how long to wait after a failure; ``None`` is ``every_s``. ``finish`` runs
+        last, in the same thread.
+        """
         self._fetch = fetch
         self._name = name
         self._every_s = every_s
         self._stale_s = stale_s
+        self._retry_s = every_s if retry_s is None else retry_s
         self._monotonic = monotonic
+        self._finish = finish
         self._done: tuple[float, T] | None = None
         self._began_s: float | None = None
         self._problem: Obstacle | None = None
         self._stop = threading.Event()
+        self._wake = threading.Event()
         self._fresh = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -82,9 +91,23 @@ class Background(Generic[T]):
         self.latest()
         return self._fresh.wait(timeout_s)
 
+    def renew(self, timeout_s: float) -> Fetched[T] | None:
+        """Fetch at once and wait for it so long; return the last value, which may be older.
+
+        While a fetch is under way, which may be one that hangs, nothing is waited for.
+        """
+        if self._thread is None:
+            self.wait(timeout_s)
+        elif self._began_s is None:
+            self._fresh.clear()
+            self._wake.set()
+            self._fresh.wait(timeout_s)
+        return self.latest()
+
     def close(self) -> None:
         """Stop fetching; a fetch that hangs is left behind."""
         self._stop.set()
+        self._wake.set()
 
     def _run(self) -> None:
         """Fetch until stopped."""
@@ -93,12 +116,16 @@ class Background(Generic[T]):
             try:
                 self._done = (began_s, self._fetch())
             except SensorError as exc:
-                self._problem = _obstacle(exc)
+                self._problem, pause_s = _obstacle(exc), self._retry_s
             else:
-                self._problem = None
+                self._problem, pause_s = None, self._every_s
             self._began_s = None
             self._fresh.set()
-            self._stop.wait(max(0.0, self._every_s - (self._monotonic() - began_s)))
+            self._wake.wait(max(0.0, pause_s - (self._monotonic() - began_s)))
+            if not self._stop.is_set():
+                self._wake.clear()
+        if self._finish is not None:
+            self._finish()
 
 
 def _obstacle(exc: SensorError) -> Obstacle:
