@@ -97,12 +97,12 @@ def test_it_fetches_anew_when_asked_to_and_finishes_in_its_own_thread() -> None:
         calls.append(threading.current_thread().name)
         finished.set()
 
-    fetched = Background(fetch, name="it", every_s=3600.0, stale_s=60.0, finish=finish)
+    fetched = Background(fetch, name="it", every_s=3600.0, stale_s=60.0)
     first, second = fetched.renew(5), fetched.renew(5)
     assert first is not None
     assert second is not None
     assert (first.value, second.value) == (1, 2)
-    fetched.close()
+    fetched.close(finish)
     assert finished.wait(5)
     assert calls == ["it"] * 3
 

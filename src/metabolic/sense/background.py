@@ -44,12 +44,10 @@ class Background(Generic[T]):
         stale_s: float,
         retry_s: float | None = None,
         monotonic: Callable[[], float] = time.monotonic,
-        finish: Callable[[], None] | None = None,
     ) -> None:
         """Start nothing yet; the first ``latest`` does. ``name`` is for people.
 
-        ``retry_s`` is how long to wait after a failure; ``None`` is ``every_s``. ``finish`` runs
-        last, in the same thread.
+        ``retry_s`` is how long to wait after a failure; ``None`` is ``every_s``.
         """
         self._fetch = fetch
         self._name = name
@@ -57,7 +55,7 @@ class Background(Generic[T]):
         self._stale_s = stale_s
         self._retry_s = every_s if retry_s is None else retry_s
         self._monotonic = monotonic
-        self._finish = finish
+        self._last: Callable[[], None] | None = None
         self._done: tuple[float, T] | None = None
         self._began_s: float | None = None
         self._problem: Obstacle | None = None
@@ -104,8 +102,9 @@ class Background(Generic[T]):
             self._fresh.wait(timeout_s)
         return self.latest()
 
-    def close(self) -> None:
-        """Stop fetching; a fetch that hangs is left behind."""
+    def close(self, last: Callable[[], None] | None = None) -> None:
+        """Stop fetching, and do ``last`` in the same thread; a fetch that hangs is left behind."""
+        self._last = last
         self._stop.set()
         self._wake.set()
 
@@ -124,8 +123,8 @@ class Background(Generic[T]):
             self._wake.wait(max(0.0, pause_s - (self._monotonic() - began_s)))
             if not self._stop.is_set():
                 self._wake.clear()
-        if self._finish is not None:
-            self._finish()
+        if self._last is not None:
+            self._last()
 
 
 def _obstacle(exc: SensorError) -> Obstacle:
