@@ -1,20 +1,16 @@
-"""What the machine can afford now: from readings to a level, a risk and a time.
+"""What the machine can afford now: a pure fold over readings.
 
-Theory. *Headroom* is the distance of the hottest device to where it throttles: the device's own
-margin where it reports one, else limit minus temperature. From it follow two things that are
-used apart.
+Theory. For every device the distance to throttling is known or not. A thermal model of each is
+fitted as the readings come (``decide.thermal``); from it come the forecasts, the time to
+throttle and the headroom in watts. Where no power is known the trend takes its place: a fit by
+rate, because the chance of throttling depends on how fast the last degrees go. The *risk* is soft,
+for weights (``decide.risk``); trend and risk are exponentially weighted means with time constants,
+so weights come from the time between readings, not from their number, and a replay finds the same.
 
-The *risk* is soft, for weighing: the probability of throttling within the next ten seconds,
-``logistic((centre - ahead) / scale)``, where ``ahead`` is the headroom after ten more seconds of
-the present trend (cooling is not counted on). It is 0.5 where the profile's critical band
-begins and 0.1 where the elevated one does; a device that throttles now is at 1. Trend and risk
-are exponentially weighted means with time constants (10 s and 3 s), so weights come from the
-time between readings, not from their number, and a replay finds the same figures.
-
-The *level* is hard, for rules: it rises at once and falls slowly. To fall by one step the
-headroom must have been above the band's edge by the profile's hysteresis for the whole dwell; so a
-level can fall at most once a dwell, and cannot flap. Soft weights and hard levels with hysteresis
-keep two devices from passing the load back and forth (TAPAS, arXiv 2501.02600).
+The *level* is hard, for rules: it rises at once and falls slowly (``decide.levels``). Soft
+weights and hard levels with hysteresis keep two devices from passing the load back and forth
+(TAPAS, arXiv 2501.02600). Memory and the power budget have levels of their own: they ask for
+something else than heat does (``decide.impacts``).
 
 What is not known moves nothing and is never called nominal: no thermometer is ``unknown``; one
 that read before and does not now is at least ``elevated`` until it reads again.
@@ -22,18 +18,35 @@ that read before and does not now is at least ``elevated`` until it reads again.
 
 __all__ = ["HORIZON_S", "RISK_TAU_S", "TREND_TAU_S", "assess"]
 
-from math import exp, log
+from math import exp
+from typing import Literal
 
 from msgspec import Struct
+from msgspec.structs import replace
 
-from metabolic.core.hardware import Battery, DeviceState, HardwareState, Reading
-from metabolic.core.metabolic import Level, MetabolicState, Profile
-
-HORIZON_S = 10.0
-"""How far ahead the risk looks: about one answer of a small model, and the lag of a heat sink."""
-
-RISK_TAU_S = 3.0
-"""Time constant of the smoothed risk: thirty polls of 100 ms."""
+from metabolic.core.hardware import DeviceState, HardwareState, Reading
+from metabolic.core.metabolic import Fold, Level, MetabolicState, Profile
+from metabolic.core.thermal import Forecast, ThermalFit
+from metabolic.decide.forecast import forecasts, headroom_w, steady, time_to_throttle_s
+from metabolic.decide.levels import CRITICAL, RANK, settle_level
+from metabolic.decide.pressure import (
+    battery,
+    machine_w,
+    memory_rank,
+    power_rank,
+    smooth,
+    used,
+)
+from metabolic.decide.risk import (
+    FLOOR_RATIO,
+    HORIZON_S,
+    RISK_TAU_S,
+    Heat,
+    heats,
+    hottest,
+    risks_of,
+)
+from metabolic.decide.thermal import follow
 
 TREND_TAU_S = 10.0
 """Time constant of the trend: thermometers step by 1 C, so shorter ones mostly see the steps."""
@@ -41,20 +54,23 @@ TREND_TAU_S = 10.0
 _MAX_SLOPE_C_PER_S = 20.0
 _MIN_TREND_C_PER_S = 0.01
 _IN_SIGHT_S = 600.0
-_LN9 = log(9.0)
-"""logistic(0) is 0.5 and logistic(-ln 9) is 0.1: the two edges of the bands."""
-
-_RANK: dict[Level, int] = {"unknown": 0, "nominal": 0, "elevated": 1, "critical": 2}
-_CRITICAL = 2
 _LOST = "thermometer lost"
+_WARM_TOLD = frozenset({"moderate"})
+_HOT_TOLD = frozenset({"heavy", "trapping", "sleeping"})
 
 
-class _Heat(Struct, frozen=True):
-    """The device nearest to throttling."""
+class _Seen(Struct, frozen=True, kw_only=True):
+    """What one reading is assessed from."""
 
-    device: str
-    headroom_c: float | None
-    throttled: bool
+    hardware: HardwareState
+    previous: MetabolicState | None
+    profile: Profile
+    fold: Fold
+    elapsed_s: float
+
+    @property
+    def now_s(self) -> float:
+        return self.hardware.taken_at_s
 
 
 def assess(
@@ -65,43 +81,155 @@ def assess(
     ``previous`` is ``None`` at the first reading. A pure fold: the same readings give the same
     states. Time between readings is ``taken_at_s``; a clock that went back counts as no time.
     """
-    now_s = state.taken_at_s
-    elapsed_s = max(0.0, now_s - previous.at_s) if previous is not None else 0.0
-    heat = _hottest(state.devices)
-    throttled = heat is not None and heat.throttled
-    headroom_c = heat.headroom_c if heat is not None else None
-    trend = _trend(headroom_c, previous, elapsed_s=elapsed_s)
-    risk = _risk(headroom_c, trend, profile, throttled=throttled)
-    blind = _is_blind(state, headroom_c, previous)
-    asked = _asked(headroom_c, previous, profile, throttled=throttled)
-    rank, lowest = max(asked, int(blind)), _lowest(headroom_c)
-    level, calm_since_s = _level(
-        rank, previous, lowest=lowest, now_s=now_s, dwell_s=profile.dwell_s
+    seen = _Seen(
+        hardware=state,
+        previous=previous,
+        profile=profile,
+        fold=previous.fold or Fold() if previous is not None else Fold(),
+        elapsed_s=max(0.0, state.taken_at_s - previous.at_s) if previous is not None else 0.0,
     )
-    before = previous.throttle_risk_ratio if previous else None
-    battery = state.battery or Battery()
+    return _with_power(_with_memory(_with_battery(_with_heat(seen), seen), seen), seen)
+
+
+def _with_heat(seen: _Seen) -> MetabolicState:
+    """Return the state as far as heat goes."""
+    state, previous, profile = seen.hardware, seen.previous, seen.profile
+    fits = _fits(seen)
+    found = heats(state.devices, fits)
+    heat = hottest(found)
+    headroom_c = heat.headroom_c if heat is not None else None
+    trend = _trend(headroom_c, previous, elapsed_s=seen.elapsed_s)
+    risks = risks_of(found, state, previous, profile, trend_c_per_s=trend, elapsed_s=seen.elapsed_s)
+    blind = _is_blind(state, heat, previous)
+    asked = _asked(heat, previous, profile)
+    level, calm_since_s = settle_level(
+        max(asked, int(blind)),
+        previous.level if previous is not None else None,
+        previous.calm_since_s if previous is not None else None,
+        lowest=_lowest(heat),
+        now_s=seen.now_s,
+        dwell_s=profile.dwell_s,
+    )
+    highest = max((one.risk_ratio for one in risks), default=None)
+    spare_w, kind = _headroom_w(state.devices, heat)
+    since_s = previous.since_s if previous and previous.level == level else seen.now_s
     return MetabolicState(
         level=level,
-        throttle_risk_ratio=_smooth(before, risk, elapsed_s=elapsed_s, tau_s=RISK_TAU_S),
+        throttle_risk_ratio=FLOOR_RATIO if highest is None and blind else highest,
         headroom_c=headroom_c,
-        headroom_w=_headroom_w(state.devices),
-        time_to_throttle_s=_time_to_throttle_s(headroom_c, trend),
-        memory_available_bytes=_value(state.memory_available_bytes),
-        battery_ratio=_value(battery.charge_ratio),
-        on_battery=battery.on_battery,
+        headroom_w=spare_w,
+        headroom_w_kind=kind,
+        time_to_throttle_s=_time_to_throttle_s(heat, trend),
+        forecasts=_forecasts(heat, trend),
+        risks=risks,
         trend_c_per_s=trend,
         profile=profile.name,
         limiting=heat.device if heat is not None else None,
-        since_s=previous.since_s if previous and previous.level == level else now_s,
-        at_s=now_s,
+        since_s=since_s,
+        at_s=seen.now_s,
         calm_since_s=calm_since_s,
-        reasons=_reasons(state, level, asked=asked, throttled=throttled, blind=blind),
+        reasons=_reasons(state, level, asked=asked, heat=heat, blind=blind),
+        fold=replace(seen.fold, thermal=fits, profile_since_s=_profile_since_s(seen)),
     )
 
 
-def _lowest(headroom_c: float | None) -> Level:
+def _fits(seen: _Seen) -> tuple[ThermalFit, ...]:
+    """Return the thermal fits after this reading, by device."""
+    before = {fit.device: fit for fit in seen.fold.thermal}
+    devices = sorted(seen.hardware.devices, key=lambda one: one.name)
+    fits = [follow(before.get(one.name), one, seen.now_s) for one in devices]
+    return tuple([fit for fit in fits if fit is not None])
+
+
+def _profile_since_s(seen: _Seen) -> float:
+    """Return since when this profile has been in force."""
+    previous = seen.previous
+    same = previous is not None and previous.profile == seen.profile.name
+    return seen.fold.profile_since_s if same else seen.now_s
+
+
+def _with_memory(state: MetabolicState, seen: _Seen) -> MetabolicState:
+    """Return the state with memory and its level."""
+    hardware, before = seen.hardware, seen.previous
+    was: Level = before.memory_level if before is not None else "unknown"
+    asked = memory_rank(hardware, was)
+    level, calm_since_s = settle_level(
+        asked or 0,
+        was if before is not None else None,
+        seen.fold.memory_calm_since_s,
+        lowest="unknown" if asked is None else "nominal",
+        now_s=seen.now_s,
+        dwell_s=seen.profile.dwell_s,
+    )
+    fold = state.fold or Fold()
+    return replace(
+        state,
+        memory_available_bytes=_value(hardware.memory_available_bytes),
+        memory_pressure_ratio=_value(hardware.memory_pressure_ratio),
+        memory_level=level,
+        reasons=(*state.reasons, "memory is short") if RANK[level] else state.reasons,
+        fold=replace(fold, memory_calm_since_s=calm_since_s),
+    )
+
+
+def _with_power(state: MetabolicState, seen: _Seen) -> MetabolicState:
+    """Return the state with the power budget and its level."""
+    profile, before = seen.profile, seen.previous
+    power_w = smooth(
+        before.power_w if before is not None else None,
+        machine_w(seen.hardware.devices),
+        seconds=seen.elapsed_s,
+    )
+    used_ratio = used(seen.hardware.devices, power_w, profile.power_budget_w)
+    was: Level = before.power_level if before is not None else "unknown"
+    asked = power_rank(used_ratio, was, profile)
+    level, calm_since_s = settle_level(
+        asked or 0,
+        was if before is not None else None,
+        seen.fold.power_calm_since_s,
+        lowest="unknown" if asked is None else "nominal",
+        now_s=seen.now_s,
+        dwell_s=profile.dwell_s,
+    )
+    word = ("", "power budget nearly used up", "power budget used up")[RANK[level]]
+    return replace(
+        state,
+        power_w=power_w,
+        budget_used_ratio=used_ratio,
+        power_level=level,
+        reasons=(*state.reasons, word) if word else state.reasons,
+        fold=replace(state.fold or Fold(), power_calm_since_s=calm_since_s),
+    )
+
+
+def _with_battery(state: MetabolicState, seen: _Seen) -> MetabolicState:
+    """Return the state with the battery."""
+    if seen.hardware.battery is None:
+        return state
+    found = battery(seen.hardware, seen.fold, seen.profile)
+    ratio, at_s, fall_per_s = found.mark
+    low = found.ratio is not None and found.ratio < seen.profile.battery_reserve_ratio
+    words = ("on battery", *(("battery below its reserve",) if low else ()))
+    return replace(
+        state,
+        battery_ratio=found.ratio,
+        on_battery=found.on_battery,
+        discharge_w=found.discharge_w,
+        time_to_reserve_s=found.time_to_reserve_s,
+        reasons=(*state.reasons, *words) if found.on_battery else state.reasons,
+        fold=replace(
+            state.fold or Fold(),
+            battery_ratio=ratio,
+            battery_at_s=at_s,
+            battery_fall_per_s=fall_per_s,
+        ),
+    )
+
+
+def _lowest(heat: Heat | None) -> Level:
     """Return the level of a calm machine, which is not nominal unless that is known."""
-    return "unknown" if headroom_c is None else "nominal"
+    known = heat is not None and (heat.headroom_c is not None or heat.told is not None)
+    return "nominal" if known else "unknown"
 
 
 def _value(reading: Reading | None) -> float | None:
@@ -109,49 +237,18 @@ def _value(reading: Reading | None) -> float | None:
     return None if reading is None else reading.value
 
 
-def _hottest(devices: tuple[DeviceState, ...]) -> _Heat | None:
-    """Return the device that throttles, or else the one nearest to it; ties go by name."""
-    found: _Heat | None = None
-    for device in sorted(devices, key=lambda one: one.name):
-        heat = _Heat(device.name, _headroom_c(device), device.throttled is True)
-        if heat.headroom_c is None and not heat.throttled:
-            continue
-        if found is None or _order(heat) < _order(found):
-            found = heat
-    return found
-
-
-def _order(heat: _Heat) -> tuple[bool, float]:
-    """Order devices, nearest to throttling first."""
-    return not heat.throttled, float("inf") if heat.headroom_c is None else heat.headroom_c
-
-
-def _headroom_c(device: DeviceState) -> float | None:
-    """Return a device's distance to throttling: its own margin first, as it knows its sensors."""
-    if device.headroom_c is not None:
-        return device.headroom_c.value
-    if device.temperature_c is None or device.limit_c is None:
-        return None
-    return device.limit_c.value - device.temperature_c.value
-
-
-def _headroom_w(devices: tuple[DeviceState, ...]) -> float | None:
-    """Return the least distance of any device to its power limit."""
-    rooms = [
-        device.power_limit_w.value - device.power_w.value
+def _headroom_w(
+    devices: tuple[DeviceState, ...], heat: Heat | None
+) -> tuple[float | None, Literal["thermal", "power_limit"] | None]:
+    """Return the least watts that are left, and to which limit: power or, in the end, heat."""
+    rooms: list[tuple[float, Literal["thermal", "power_limit"]]] = [
+        (device.power_limit_w.value - device.power_w.value, "power_limit")
         for device in devices
         if device.power_limit_w is not None and device.power_w is not None
     ]
-    return min(rooms) if rooms else None
-
-
-def _smooth(
-    before: float | None, now: float | None, *, elapsed_s: float, tau_s: float
-) -> float | None:
-    """Return the exponentially weighted mean; the first value, or an unknown one, as it is."""
-    if before is None or now is None:
-        return now
-    return before + (now - before) * (1.0 - exp(-elapsed_s / tau_s))
+    if heat is not None and heat.fit is not None:
+        rooms.append((headroom_w(heat.fit), "thermal"))
+    return min(rooms) if rooms else (None, None)
 
 
 def _trend(
@@ -165,105 +262,72 @@ def _trend(
     slope = (previous.headroom_c - headroom_c) / elapsed_s
     slope = max(-_MAX_SLOPE_C_PER_S, min(_MAX_SLOPE_C_PER_S, slope))
     before = previous.trend_c_per_s or 0.0
-    return _smooth(before, slope, elapsed_s=elapsed_s, tau_s=TREND_TAU_S)
+    return before + (slope - before) * (1.0 - exp(-elapsed_s / TREND_TAU_S))
 
 
-def _risk(
-    headroom_c: float | None, trend: float | None, profile: Profile, *, throttled: bool
-) -> float | None:
-    """Return the unsmoothed probability of throttling soon; ``None`` without a thermometer."""
-    if throttled:
-        return 1.0
-    if headroom_c is None:
+def _forecasts(heat: Heat | None, trend: float | None) -> tuple[Forecast, ...]:
+    """Return the forecasts for the hottest device: by its model, else by its trend."""
+    if heat is None or heat.headroom_c is None:
+        return ()
+    return steady(heat.headroom_c, trend) if heat.fit is None else forecasts(heat.fit)
+
+
+def _time_to_throttle_s(heat: Heat | None, trend: float | None) -> float | None:
+    """Return seconds to throttling; ``None`` when it is not in sight."""
+    if heat is None or heat.headroom_c is None:
         return None
-    if headroom_c <= 0:
-        return 1.0
-    ahead_c = headroom_c - max(0.0, trend or 0.0) * HORIZON_S
-    scale_c = max(0.1, profile.elevated_below_c - profile.critical_below_c) / _LN9
-    exponent = (ahead_c - profile.critical_below_c) / scale_c
-    return 1.0 / (1.0 + exp(max(-50.0, min(50.0, exponent))))
-
-
-def _time_to_throttle_s(headroom_c: float | None, trend: float | None) -> float | None:
-    """Return seconds to throttling at the present trend; ``None`` when it is not in sight."""
-    if headroom_c is None:
-        return None
-    if headroom_c <= 0:
+    if heat.headroom_c <= 0:
         return 0.0
-    if trend is None or trend < _MIN_TREND_C_PER_S:
+    if heat.fit is not None:
+        seconds = time_to_throttle_s(heat.fit)
+    elif trend is None or trend < _MIN_TREND_C_PER_S:
         return None
-    seconds = headroom_c / trend
-    return seconds if seconds <= _IN_SIGHT_S else None
+    else:
+        seconds = heat.headroom_c / trend
+    return seconds if seconds is not None and seconds <= _IN_SIGHT_S else None
 
 
-def _asked(
-    headroom_c: float | None,
-    previous: MetabolicState | None,
-    profile: Profile,
-    *,
-    throttled: bool,
-) -> int:
+def _asked(heat: Heat | None, previous: MetabolicState | None, profile: Profile) -> int:
     """Return the rank that heat asks for, 0 to 2; edges are shifted by the hysteresis."""
-    if throttled:
-        return _CRITICAL
-    if headroom_c is None:
+    if heat is None:
         return 0
-    rank = _RANK[previous.level] if previous is not None else 0
-    if headroom_c < profile.critical_below_c + (profile.hysteresis_c if rank == _CRITICAL else 0.0):
-        return _CRITICAL
-    if headroom_c < profile.elevated_below_c + (profile.hysteresis_c if rank >= 1 else 0.0):
+    if heat.throttled or heat.told in _HOT_TOLD:
+        return CRITICAL
+    told = int(heat.told in _WARM_TOLD)
+    if heat.headroom_c is None:
+        return told
+    rank = RANK[previous.level] if previous is not None else 0
+    ease_c = profile.hysteresis_c
+    if heat.headroom_c < profile.critical_below_c + (ease_c if rank == CRITICAL else 0.0):
+        return CRITICAL
+    if heat.headroom_c < profile.elevated_below_c + (ease_c if rank >= 1 else 0.0):
         return 1
-    return 0
+    return told
 
 
-def _is_blind(
-    state: HardwareState, headroom_c: float | None, previous: MetabolicState | None
-) -> bool:
+def _is_blind(state: HardwareState, heat: Heat | None, previous: MetabolicState | None) -> bool:
     """Say whether something that could be read before cannot be read now."""
     if state.failed:
         return True
-    if headroom_c is not None or previous is None:
+    if previous is None or (heat is not None and (heat.headroom_c is not None or heat.told)):
         return False
     return previous.headroom_c is not None or _LOST in previous.reasons
 
 
-def _level(
-    rank: int,
-    previous: MetabolicState | None,
-    *,
-    lowest: Level,
-    now_s: float,
-    dwell_s: float,
-) -> tuple[Level, float | None]:
-    """Return the level, and since when the readings would allow a lower one.
-
-    Up at once; down by one step after a whole dwell of calm, which then begins anew. ``lowest``
-    is what rank 0 means: ``nominal``, or ``unknown`` without a thermometer.
-    """
-    levels: tuple[Level, ...] = (lowest, "elevated", "critical")
-    if previous is None or rank >= _RANK[previous.level]:
-        return levels[rank], None
-    calm_since_s = previous.calm_since_s
-    if calm_since_s is None or calm_since_s > now_s:
-        return previous.level, now_s
-    if now_s - calm_since_s < dwell_s:
-        return previous.level, calm_since_s
-    lower = _RANK[previous.level] - 1
-    return levels[lower], now_s if rank < lower else None
-
-
 def _reasons(
-    state: HardwareState, level: Level, *, asked: int, throttled: bool, blind: bool
+    state: HardwareState, level: Level, *, asked: int, heat: Heat | None, blind: bool
 ) -> tuple[str, ...]:
     """Return in stable words what speaks for this level; ``asked`` is the rank by heat alone."""
     found = [f"failed: {name}" for name in state.failed]
-    if throttled:
+    if heat is not None and heat.throttled:
         found.append("throttled")
     elif asked:
         found.append("low headroom")
+    if heat is not None and heat.stale:
+        found.append("stale thermometer")
     if level == "unknown" or blind:
         known = any(device.temperature_c is not None for device in state.devices)
         found.append(_LOST if blind else "no limit known" if known else "no thermometer")
-    if _RANK[level] > max(asked, int(blind)):
+    if RANK[level] > max(asked, int(blind)):
         found.append("dwell")
     return tuple(found)
