@@ -165,6 +165,7 @@ BARE_NUMBERS = {
     *("escalations", "tool_calls", "max_stages", "preference", "confidence", "min_confidence"),
     *("temperature", "num_speculative_tokens", "mean", "minimum", "q10", "q50", "heat_weight"),
     *("value", "epoch", "file_bytes", "parameters", "logprobs", "throttled"),
+    *("rows", "labels_used", "labels_needed", "tested"),
 }
 
 

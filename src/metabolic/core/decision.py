@@ -6,6 +6,7 @@ from typing import Literal
 
 from msgspec import Struct
 
+from metabolic.core.certificate import Certificate
 from metabolic.core.metabolic import Profile
 
 
@@ -30,7 +31,9 @@ class Policy(Struct, frozen=True, kw_only=True, gc=False):
 
     ``kind``: ``net_cost`` minimises expected net cost within the profile's quality loss,
     ``best`` takes the best single deployment, ``cheapest`` the cheapest. ``reference`` names the
-    always-used alternative for receipts (``None``: the best single by belief).
+    always-used alternative for receipts (``None``: the best single by belief). ``score`` names the
+    scorer that judges drafts, with its version; ``certificates`` of another one are not in force,
+    nor are those of a lane in ``alarms``, which has drifted.
     """
 
     id: str
@@ -46,6 +49,9 @@ class Policy(Struct, frozen=True, kw_only=True, gc=False):
     max_stages: int = 3
     stage_timeout_s: float = 300.0
     seed: int = 0
+    score: str = ""
+    certificates: tuple[Certificate, ...] = ()
+    alarms: tuple[str, ...] = ()
 
 
 class Estimate(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
@@ -120,7 +126,8 @@ class Decision(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     ``stages`` are tried in order; ``fallbacks`` only when all of them fail, nearest in quality
     first. ``plans`` are the best few considered, cheapest first. ``abstained`` says why no
     cascade was built, if none was. ``delivery`` is how the answer leaves: ``stream`` as it comes
-    (one stage only) or ``hold`` until it is checked.
+    (one stage only) or ``hold`` until it is checked. ``certified``: ``certificate``, by its id,
+    bounds what this decision loses.
     """
 
     stages: tuple[Stage, ...]
@@ -132,6 +139,7 @@ class Decision(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     abstained: str | None = None
     speculation: Speculation | None = None
     certified: bool = False
+    certificate: str | None = None
     reasons: tuple[str, ...] = ()
     policy_id: str = ""
     decision_version: int = 1

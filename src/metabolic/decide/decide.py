@@ -13,11 +13,12 @@ from metabolic.core.fleet import Load, Situation
 from metabolic.core.metabolic import MetabolicState, Profile
 from metabolic.core.request import Ask
 from metabolic.core.signals import Signals
+from metabolic.decide.assurance import Held, assure
 from metabolic.decide.candidates import judge
 from metabolic.decide.cascade import Fit, choose
 from metabolic.decide.estimate import Prepared, View, prepare, view
 
-DECISION_VERSION = 1
+DECISION_VERSION = 2
 """Raised whenever the same inputs may give another decision; replay compares equal versions."""
 
 _MAX_FALLBACKS = 3
@@ -61,7 +62,10 @@ def decide(
             abstained=why,
             reasons=(why,),
         )
-    return _plan(seen, tuple(candidates), fit)
+    held = prepared.held.get(signals.lane) if prepared.held else None
+    if held is None:
+        return _plan(seen, tuple(candidates), fit)
+    return _assured(seen, tuple(candidates), fit, held)
 
 
 def _unproven(
@@ -139,15 +143,51 @@ def _forced(seen: View, fit: list[Fit]) -> tuple[str, str] | None:
     return None
 
 
-def _plan(seen: View, candidates: tuple[Candidate, ...], fit: list[Fit]) -> Decision:
+def _assured(seen: View, candidates: tuple[Candidate, ...], fit: list[Fit], held: Held) -> Decision:
+    """Choose among the stages that the lane's certificate covers; without them, say why."""
+    ask, policy = seen.ask, seen.policy
+    found = assure(
+        held,
+        fit,
+        level=seen.metabolic.level,
+        preference=_dial(ask, policy),
+        max_stages=1 if _single(ask) else policy.max_stages,
+        min_gain_ratio=policy.profile.min_gain_ratio,
+    )
+    if isinstance(found, str):
+        return _plan(seen, candidates, fit, reasons=(f"uncertified: {found}",))
+    return _decision(
+        seen,
+        candidates,
+        stages=_stages(found.plan, policy, found.min_confidence),
+        fallbacks=_fallbacks(found.plan, fit, policy),
+        plans=found.plans,
+        reference=policy.reference or found.reference.stages[0],
+        abstained=found.abstained,
+        reasons=found.reasons,
+        certificate=found.certificate,
+    )
+
+
+def _single(ask: Ask) -> bool:
+    """Say whether only one stage is possible: what has left cannot be taken back."""
+    return _streams(ask) or ask.dialect != "chat"
+
+
+def _plan(
+    seen: View,
+    candidates: tuple[Candidate, ...],
+    fit: list[Fit],
+    *,
+    reasons: tuple[str, ...] = (),
+) -> Decision:
     """Choose the stages by expected net cost."""
     ask, policy = seen.ask, seen.policy
-    single = _streams(ask) or ask.dialect != "chat"
     chosen, reference, plans, abstained = choose(
         fit,
         max_loss=_max_loss(ask, policy),
         min_gain_ratio=policy.profile.min_gain_ratio,
-        max_stages=1 if single else policy.max_stages,
+        max_stages=1 if _single(ask) else policy.max_stages,
     )
     return _decision(
         seen,
@@ -157,17 +197,23 @@ def _plan(seen: View, candidates: tuple[Candidate, ...], fit: list[Fit]) -> Deci
         plans=plans,
         reference=policy.reference or reference.stages[0],
         abstained=abstained,
+        reasons=reasons,
     )
 
 
 def _max_loss(ask: Ask, policy: Policy) -> float:
     """Return the quality a plan may give up: the dial times the profile's bound."""
+    return _dial(ask, policy) * policy.profile.max_loss_ratio
+
+
+def _dial(ask: Ask, policy: Policy) -> float:
+    """Return the dial in force: the request's, the policy's, or the profile's."""
     dial = ask.preference
     if dial is None:
         dial = policy.preference
     if dial is None:
         dial = policy.profile.preference
-    return min(1.0, max(0.0, dial)) * policy.profile.max_loss_ratio
+    return min(1.0, max(0.0, dial))
 
 
 def _threshold(profile: Profile, metabolic: MetabolicState) -> float | None:
@@ -219,6 +265,7 @@ def _decision(  # noqa: PLR0913 - one keyword for each part of a decision
     reference: str | None = None,
     abstained: str | None = None,
     reasons: tuple[str, ...] = (),
+    certificate: str | None = None,
 ) -> Decision:
     """Put the decision together."""
     return Decision(
@@ -229,6 +276,8 @@ def _decision(  # noqa: PLR0913 - one keyword for each part of a decision
         plans=plans,
         reference=reference,
         abstained=abstained,
+        certified=certificate is not None,
+        certificate=certificate,
         reasons=reasons,
         policy_id=seen.policy.id,
         decision_version=DECISION_VERSION,

@@ -39,6 +39,7 @@ from metabolic.core.fleet import Deployment, FleetSpec, Load, Model, Price
 from metabolic.core.metabolic import MetabolicState
 from metabolic.core.request import Ask
 from metabolic.core.signals import Signals
+from metabolic.decide.assurance import Held, hold
 
 PRIOR_ROWS = 20
 """How many labelled outcomes the size prior is worth."""
@@ -82,12 +83,16 @@ class Known(Struct, frozen=True, kw_only=True):
 
 
 class Prepared(Struct, frozen=True, kw_only=True):
-    """Fleet and policy, indexed: the deployments by name, and the price of a joule."""
+    """Fleet and policy, indexed: the deployments by name, and the price of a joule.
+
+    ``held`` are the certificates by lane; empty costs nothing.
+    """
 
     fleet_id: str
     policy: Policy
     known: tuple[Known, ...]
     usd_per_j: float
+    held: dict[str, Held] = {}
 
 
 class View(Struct, frozen=True, kw_only=True):
@@ -130,6 +135,12 @@ def prepare(fleet: FleetSpec, policy: Policy) -> Prepared:
         ),
         usd_per_j=electricity_usd(1.0, usd_per_kwh=policy.usd_per_kwh)
         + carbon_kg * policy.usd_per_kg_co2e,
+        held=hold(
+            policy.certificates,
+            score=policy.score,
+            models={one.name: one.model.id for one in fleet.deployments},
+            alarms=policy.alarms,
+        ),
     )
 
 
