@@ -111,10 +111,67 @@ def test_no_draft_at_all_falls_back_and_then_ends_without_an_answer():
     down = Failure(kind="unreachable")
     run, _ = play(cascade("large", fallbacks=("small",)), down, GOOD)
     assert (run.answer.deployment, run.answer.degraded) == ("small", True)
-    run, log = play(cascade("large", fallbacks=("small",)), down, down)
+    run, log = play(cascade("large", fallbacks=("small",)), down, down, down)
     assert run.answer is None
     assert run.failure == down
     assert log[-1] == Finish(call=None)
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [Failure(kind="unreachable"), Failure(kind="bad_reply", status=500)],
+    ids=lambda one: one.kind,
+)
+def test_a_failure_that_may_pass_is_tried_once_more_when_nobody_else_is_left(failure):
+    run, log = play(cascade("small", "large"), failure, Failure(kind="timed_out"), GOOD)
+    assert (run.answer.deployment, run.answer.degraded) == ("small", False)
+    assert [one.call.deployment for one in log if isinstance(one, Open)] == [
+        "small",
+        "large",
+        "small",
+    ]
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        Failure(kind="timed_out"),
+        Failure(kind="bad_reply", status=404),
+        Failure(kind="bad_reply"),
+        Failure(kind="refused", status=401),
+        Failure(kind="overloaded", retry_after_s=60.0),
+    ],
+    ids=str,
+)
+def test_a_failure_that_will_not_pass_is_final(failure):
+    run, log = play(cascade("only"), failure)
+    assert run.finished
+    assert len([one for one in log if isinstance(one, Open)]) == 1
+
+
+def test_a_busy_deployment_is_asked_again_when_it_said():
+    run, effects = advance(begin(cascade("only")), Began(at_s=0.0))
+    busy = Failure(kind="overloaded", retry_after_s=2.0)
+    run, effects = advance(run, ended(opened(effects), at_s=1.0, failure=busy))
+    assert effects == (Wake(at_s=3.0),)
+    assert advance(run, Tick(at_s=2.9)) == (run, ())
+    run, effects = advance(run, Tick(at_s=3.0))
+    assert opened(effects).id == "c1"
+    run, _ = advance(run, ended(opened(effects), at_s=4.0, failure=busy))
+    assert run.finished
+
+
+def test_a_client_that_leaves_while_a_busy_deployment_is_waited_for_ends_the_run():
+    run, effects = advance(begin(cascade("only")), Began(at_s=0.0))
+    run, _ = advance(run, ended(opened(effects), failure=Failure(kind="overloaded")))
+    run, effects = advance(run, ClientGone(at_s=1.1))
+    assert effects == (Finish(call=None),)
+
+
+def test_nobody_is_waited_for_past_the_deadline():
+    run, effects = advance(begin(cascade("only"), deadline_s=1.2), Began(at_s=0.0))
+    run, _ = advance(run, ended(opened(effects), failure=Failure(kind="overloaded")))
+    assert run.finished
 
 
 def test_a_broken_answer_is_never_given():
@@ -207,7 +264,7 @@ answers = st.sampled_from(
     st.lists(answers, min_size=8, max_size=8),
     st.none() | st.integers(0, 7),
 )
-def test_every_run_ends_opens_each_stage_once_and_releases_one_answer(
+def test_every_run_ends_opens_each_stage_once_or_one_again_and_releases_one_answer(
     stages, fallbacks, delivery, script, leaves_at
 ):
     decision = cascade(
@@ -221,7 +278,7 @@ def test_every_run_ends_opens_each_stage_once_and_releases_one_answer(
         call = run.open[0]
         answer = script[steps % len(script)]
         steps += 1
-        assert steps <= stages + fallbacks
+        assert steps <= stages + fallbacks + 1
         if steps - 1 == leaves_at:
             run, effects = advance(run, ClientGone(at_s=1.0))
             log += effects
@@ -238,7 +295,7 @@ def test_every_run_ends_opens_each_stage_once_and_releases_one_answer(
             log += effects
     names = [one.call.deployment for one in log if isinstance(one, Open)]
     releases = [one for one in log if isinstance(one, Release)]
-    assert len(names) == len(set(names))
+    assert len(names) - len(set(names)) == int(run.retried)
     assert len(releases) <= 1
     assert len([one for one in log if isinstance(one, Finish)]) == 1
     assert isinstance(log[-1], Finish)

@@ -13,7 +13,8 @@ from metabolic.core.request import Ask, Limits, Request
 from metabolic.execute.calls import Calls
 from metabolic.execute.clock import RealClock
 from metabolic.execute.drive import Driver
-from metabolic.execute.snapshot import Health, Snapshot
+from metabolic.execute.health import Health
+from metabolic.execute.snapshot import Snapshot
 from metabolic.testing.fleets import deployment, fleet_of
 
 pytestmark = pytest.mark.anyio
@@ -55,6 +56,8 @@ class Scripted:
 
     async def complete(self, request, call):
         answer = self._script[self.name]
+        if isinstance(answer, list):
+            answer = answer.pop(0)
         if answer is None:
             try:
                 await asyncio.Event().wait()
@@ -120,6 +123,7 @@ def driver(script, confidence=None):
         health=health,
         clock=clock,
         first_token_timeout_s=5.0,
+        stall_timeout_s=5.0,
     )
     validators = () if confidence is None else (Judge(confidence),)
     return Driver(calls=calls, validators=validators, clock=clock), snapshot
@@ -166,11 +170,27 @@ async def test_a_dead_last_tier_gives_the_draft_degraded():
     assert outcome.reply.choices[0].text == "hm"
 
 
+async def test_a_busy_deployment_that_is_alone_is_asked_again_after_it_said():
+    made, _ = driver({"small": [Overloaded("later", retry_after_s=0.01), "yes"]}, {"yes": 0.9})
+    outcome = await drive(made, decision("small"))
+    assert outcome.run.answer.deployment == "small"
+    assert [one.failure is None for one in outcome.run.attempts] == [False, True]
+
+
+async def test_a_client_that_leaves_during_that_wait_ends_the_run():
+    made, _ = driver({"small": Overloaded("later", retry_after_s=4.0)}, {})
+    gone = asyncio.get_running_loop().create_future()
+    asyncio.get_running_loop().call_later(0.01, gone.set_result, None)
+    outcome = await drive(made, decision("small"), gone=gone)
+    assert outcome.run.gone
+    assert len(outcome.run.attempts) == 1
+
+
 async def test_everything_dead_is_the_last_error():
     made, snapshot = driver({"small": Unreachable("a"), "large": TimedOut("b")})
     outcome = await drive(made, decision("small", "large"))
     assert outcome.run.answer is None
-    assert isinstance(outcome.error, TimedOut)
+    assert isinstance(outcome.error, Unreachable)  # "small" was asked once more
     assert {one.deployment: one.healthy for one in snapshot.loads()} == {
         "large": False,
         "small": False,

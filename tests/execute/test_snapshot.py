@@ -6,25 +6,9 @@ from hypothesis import strategies as st
 
 from metabolic.core.metabolic import MetabolicState
 from metabolic.execute.clock import ManualClock
-from metabolic.execute.snapshot import Health, Snapshot, coarse
+from metabolic.execute.health import Health
+from metabolic.execute.snapshot import Snapshot, coarse
 from metabolic.testing.fleets import deployment, fleet_of
-
-
-def test_a_failed_deployment_is_left_alone_until_its_time_has_come():
-    clock = ManualClock()
-    health = Health(clock)
-    health.failed("a", retry_after_s=10)
-    assert health.ok("a") is False
-    assert health.ok("b") is None
-    clock._at_s += 10  # moving time without a loop
-    assert health.ok("a") is None
-
-
-def test_an_answer_forgives():
-    health = Health(ManualClock())
-    health.failed("a")
-    health.answered("a")
-    assert health.ok("a") is None
 
 
 def test_running_and_waiting_are_told_apart_by_slots():

@@ -65,7 +65,7 @@ def failure(
         if secret:
             kept = kept.replace(secret.encode(), b"[redacted]")
         return Refused(said, status=status, body=kept)
-    return BadReply(said)
+    return BadReply(said, said=status)
 
 
 def error_in_band(error: bytes, *, secret: str | None) -> BackendError:

@@ -248,6 +248,7 @@ class RoutingTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     max_stages: Annotated[int, Meta(ge=1, le=8)] = 3
     connect_timeout_s: Positive = 5.0
     first_token_timeout_s: Positive = 120.0
+    stall_timeout_s: Positive = 60.0
     stage_timeout_s: Positive = 300.0
     reference: str | None = None
     classifier: AdapterTable = AdapterTable(kind="rules", options={})

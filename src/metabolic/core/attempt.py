@@ -227,7 +227,8 @@ class Run(Struct, frozen=True, kw_only=True, gc=False):
 
     ``stage`` counts through ``decision.stages`` and then ``decision.fallbacks``. ``open`` are
     calls under way, ``released`` the call whose answer is leaving. ``failure`` is the last one,
-    for the error the client gets when there is no answer.
+    for the error the client gets when there is no answer. ``retried``: somebody was asked once
+    more; ``retry_at_s`` is when somebody will be.
     """
 
     decision: Decision
@@ -242,6 +243,8 @@ class Run(Struct, frozen=True, kw_only=True, gc=False):
     failure: Failure | None = None
     gone: bool = False
     finished: bool = False
+    retried: bool = False
+    retry_at_s: float | None = None
 
 
 class ToolCall(Struct, frozen=True, kw_only=True, gc=False):

@@ -162,9 +162,14 @@ class Refused(BackendError):
 
 
 class BadReply(BackendError):
-    """The deployment answered, but not with an answer."""
+    """The deployment answered, but not with an answer; ``said`` is its HTTP status, if known."""
 
     code = "upstream_bad_reply"
+
+    def __init__(self, message: str, *, said: int | None = None) -> None:
+        """Keep the message and the upstream's status."""
+        super().__init__(message)
+        self.said = said
 
 
 class EngineError(MetabolicError):

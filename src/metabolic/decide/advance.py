@@ -19,13 +19,16 @@ that may be given, through ``decision.fallbacks``. At most one call is open at a
   two answers are never concatenated. A failure before that moves on; one after it ends the run.
 - **degraded**: when no stage was satisfied, the best completed well-formed draft is given and
   marked; a run without one ends with the last failure.
+- **asked once more**: when nobody is left to try and nothing was answered, the first deployment
+  whose failure may pass (unreachable, overloaded, 5xx) is asked again, once, after the seconds it
+  asked for (at most ``LONGEST_WAIT_S``).
 - A refusal by the upstream of the request itself (400, 413, 422) is the client's to hear: no
   other deployment is asked. Other 4xx are ours (key, name, quota) and move on.
 - **client gone**: everything open is cancelled; the run finishes when it has ended, so that it
   is billed.
 """
 
-__all__ = ["advance", "begin", "stage_at"]
+__all__ = ["LONGEST_WAIT_S", "advance", "begin", "stage_at"]
 
 from msgspec.structs import replace
 
@@ -53,7 +56,12 @@ from metabolic.core.attempt import (
 )
 from metabolic.core.decision import Decision, Stage
 
+LONGEST_WAIT_S = 5.0
+"""A deployment that wants to be left alone for longer is not waited for."""
+
+_BUSY_WAIT_S = 0.5
 _CLIENT_FAULTS = frozenset({400, 413, 422})
+_SERVER_FAULT = 500
 
 Step = tuple[Run, tuple[Effect, ...]]
 
@@ -189,11 +197,37 @@ def _next(run: Run, at_s: float) -> Step:
     late = run.deadline_s is not None and at_s >= run.deadline_s
     following = run.stage + 1
     exhausted = following >= len(run.decision.stages)
-    if late or (exhausted and _best_draft(run) is not None):
+    if late or run.retried or (exhausted and _best_draft(run) is not None):
         return _last_resort(run)
     if stage_at(run.decision, following) is None:
-        return _last_resort(run)
+        return _again(run, at_s)
     return _open(replace(run, stage=following), at_s)
+
+
+def _again(run: Run, at_s: float) -> Step:
+    """Ask once more, the first of those whose failure may pass; only when nobody else is left."""
+    failed = next((one for one in run.attempts if _may_pass(one.failure)), None)
+    if run.retried or failed is None or failed.failure is None:
+        return _last_resort(run)
+    wait_s = failed.failure.retry_after_s
+    if wait_s is None:
+        wait_s = _BUSY_WAIT_S if failed.failure.kind == "overloaded" else 0.0
+    at_s = max(at_s, failed.ended_s + wait_s)
+    if wait_s > LONGEST_WAIT_S or (run.deadline_s is not None and at_s >= run.deadline_s):
+        return _last_resort(run)
+    run = replace(run, retried=True, stage=failed.call.stage)
+    if wait_s:
+        return replace(run, retry_at_s=at_s), (Wake(at_s=at_s),)
+    return _open(run, at_s)
+
+
+def _may_pass(failure: Failure | None) -> bool:
+    """Say whether the same call may succeed a moment later."""
+    if failure is None:
+        return False
+    if failure.kind in {"unreachable", "overloaded"}:
+        return True
+    return failure.kind == "bad_reply" and (failure.status or 0) >= _SERVER_FAULT
 
 
 def _last_resort(run: Run) -> Step:
@@ -240,7 +274,9 @@ def _finish(run: Run, call: str | None) -> Step:
 
 
 def _tick(run: Run, event: Tick) -> Step:
-    """Cancel what is open when its time is up; its end moves the run on."""
+    """Cancel what is open when its time is up; its end moves the run on. Or ask once more."""
+    if run.retry_at_s is not None and event.at_s >= run.retry_at_s and not run.open:
+        return _open(replace(run, retry_at_s=None), event.at_s)
     if run.stage_ends_s is None or event.at_s < run.stage_ends_s or not run.open:
         return run, ()
     cancels = tuple(Cancel(call=call.id, why="timeout") for call in run.open)

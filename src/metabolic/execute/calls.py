@@ -26,7 +26,9 @@ from metabolic.core.ports import Backend, Clock
 from metabolic.core.request import Request
 from metabolic.decide.evidence import summarise
 from metabolic.execute.delivery import Relay
-from metabolic.execute.snapshot import Health, Snapshot
+from metabolic.execute.health import Health
+from metabolic.execute.snapshot import Snapshot
+from metabolic.execute.stall import Watch
 
 _T = TypeVar("_T")
 
@@ -42,6 +44,7 @@ _KINDS: tuple[tuple[type[MetabolicError], FailureKind], ...] = (
 
 
 _OTHER: FailureKind = "bad_reply"
+_SERVER_FAULT = 500
 
 
 class Engines(Protocol):
@@ -86,9 +89,16 @@ def failure_of(error: MetabolicError) -> Failure:
     return Failure(
         kind=kind,
         message=str(error),
-        status=error.status if isinstance(error, Refused) else None,
+        status=_status(error),
         retry_after_s=error.retry_after_s if isinstance(error, Overloaded) else None,
     )
+
+
+def _status(error: MetabolicError) -> int | None:
+    """Return the HTTP status the upstream gave, if it gave one."""
+    if isinstance(error, Refused):
+        return error.status
+    return error.said if isinstance(error, BadReply) else None
 
 
 class Calls:
@@ -105,6 +115,7 @@ class Calls:
         health: Health,
         clock: Clock,
         first_token_timeout_s: float,
+        stall_timeout_s: float,
     ) -> None:
         """``endpoints`` are those that need no engine; every other deployment is woken."""
         self._connect = connect
@@ -115,6 +126,7 @@ class Calls:
         self._health = health
         self._clock = clock
         self._first_token_timeout_s = first_token_timeout_s
+        self._stall_timeout_s = stall_timeout_s
         self._backends: dict[str, tuple[Endpoint, Backend]] = {}
         self._closing: set[asyncio.Task[None]] = set()
 
@@ -205,13 +217,16 @@ class Calls:
         stream = await self._in_time(backend.stream(request, wanted))
         try:
             begun = False
-            async for events in stream:
-                if not begun:
-                    begun = True
-                    first()
-                    if not call.keep:
-                        await relay.opened()
-                await relay.write(events)
+            async with Watch(self._stall_timeout_s) as watch:
+                async for events in stream:
+                    watch.pause()  # a client that reads slowly is no stalled upstream
+                    if not begun:
+                        begun = True
+                        first()
+                        if not call.keep:
+                            await relay.opened()
+                    await relay.write(events)
+                    watch.go_on()
             return stream.reply()
         finally:
             await stream.aclose()
@@ -244,9 +259,13 @@ class Calls:
     def _note(self, name: str, error: MetabolicError) -> None:
         """Remember who is better left alone for a while."""
         if isinstance(error, Overloaded):
-            self._health.failed(name, retry_after_s=error.retry_after_s)
-        elif isinstance(error, Unreachable | TimedOut) and name in self._endpoints:
+            self._health.busy(name, retry_after_s=error.retry_after_s)
+        elif name not in self._endpoints:
+            return  # a local engine: its supervisor knows better
+        elif isinstance(error, Unreachable | TimedOut):
             self._health.failed(name)
+        elif isinstance(error, BadReply) and (error.said or 0) >= _SERVER_FAULT:
+            self._health.faulty(name)
 
     async def aclose(self) -> None:
         """Close every backend."""

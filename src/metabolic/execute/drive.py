@@ -98,6 +98,7 @@ class Drive:
         "_errors",
         "_events",
         "_gone",
+        "_idle",
         "_relays",
         "_replies",
         "_request",
@@ -128,6 +129,7 @@ class Drive:
         self._t0_s = driver.clock.monotonic_s()
         self._call: Call | None = None
         self._check: str | None = None
+        self._idle: asyncio.Future[None] | None = None
         self._task: asyncio.Task[object] | None = None
         self._why: str | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -151,6 +153,9 @@ class Drive:
                     checked, self._check = self._check, None
                     verdict = await self._verdict(checked)
                     self._step(Checked(call=checked, verdict=verdict, at_s=self._at_s()))
+                else:
+                    self._idle = asyncio.get_running_loop().create_future()
+                    await self._idle  # until a timer, or a client that leaves, has stepped
             return await self._outcome()
         finally:
             self._gone.remove_done_callback(self._leave)
@@ -177,6 +182,8 @@ class Drive:
                     self._cancel(effect.why)
                 case Finish():
                     pass  # the run says so itself
+        if self._idle is not None and not self._idle.done():
+            self._idle.set_result(None)
 
     def _at_s(self) -> float:
         """Return seconds since the run began."""

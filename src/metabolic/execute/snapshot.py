@@ -4,7 +4,7 @@ Sensors publish ten times a second; what a decision sees is that state made coar
 hundredth, 64 MiB), so that equal situations are equal values and a record needs one digest.
 """
 
-__all__ = ["Health", "Snapshot", "coarse"]
+__all__ = ["Snapshot", "coarse"]
 
 from collections.abc import Callable, Iterable
 
@@ -14,10 +14,9 @@ from metabolic.core.fleet import FleetSpec, Load, Situation, State
 from metabolic.core.hardware import HardwareState
 from metabolic.core.metabolic import MetabolicState
 from metabolic.core.ports import Clock
+from metabolic.execute.health import Health
 
 _MEMORY_STEP_BYTES = 64 * 1024 * 1024
-_COOLDOWN_S = 2.0
-_LONGEST_COOLDOWN_S = 300.0
 
 
 def _rounded(value: float | None, step: float) -> float | None:
@@ -37,42 +36,16 @@ def coarse(state: MetabolicState) -> MetabolicState:
         memory_available_bytes=_rounded(state.memory_available_bytes, _MEMORY_STEP_BYTES),
         battery_ratio=_rounded(state.battery_ratio, 0.01),
         trend_c_per_s=_rounded(state.trend_c_per_s, 0.1),
+        memory_pressure_ratio=_rounded(state.memory_pressure_ratio, 0.01),
+        time_to_reserve_s=_rounded(state.time_to_reserve_s, 60.0),
+        discharge_w=_rounded(state.discharge_w, 1.0),
+        power_w=_rounded(state.power_w, 1.0),
+        risks=tuple([replace(one, risk_ratio=round(one.risk_ratio, 2)) for one in state.risks]),
+        forecasts=(),
+        fold=None,
         at_s=0.0,
         calm_since_s=None,
     )
-
-
-class Health:
-    """Who failed lately, and how long to leave them alone.
-
-    A deployment that did not answer is left alone for two seconds, one that said when to come
-    back for that long. A refusal of the request itself says nothing about the deployment.
-    """
-
-    def __init__(self, clock: Clock) -> None:
-        """Start with everybody healthy as far as known."""
-        self._clock = clock
-        self._until: dict[str, float] = {}
-
-    def failed(self, deployment: str, *, retry_after_s: float | None = None) -> None:
-        """Leave it alone for a while."""
-        pause = _COOLDOWN_S if retry_after_s is None else min(retry_after_s, _LONGEST_COOLDOWN_S)
-        self._until[deployment] = self._clock.monotonic_s() + pause
-
-    def answered(self, deployment: str) -> None:
-        """Forget its failures."""
-        if self._until:
-            self._until.pop(deployment, None)
-
-    def ok(self, deployment: str) -> bool | None:
-        """Return ``False`` while it is to be left alone; ``None``: nothing known against it."""
-        until = self._until.get(deployment)
-        if until is None:
-            return None
-        if self._clock.monotonic_s() < until:
-            return False
-        del self._until[deployment]
-        return None
 
 
 class Snapshot:
@@ -99,10 +72,12 @@ class Snapshot:
     def began(self, deployment: str) -> None:
         """Count a call in flight."""
         self._running[deployment] = self._running.get(deployment, 0) + 1
+        self._health.began(deployment)
 
     def ended(self, deployment: str) -> None:
         """Count it out again."""
         self._running[deployment] -= 1
+        self._health.ended(deployment)
 
     def in_flight(self) -> int:
         """Return how many calls are in flight."""

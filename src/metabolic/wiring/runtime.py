@@ -29,7 +29,8 @@ from metabolic.execute.calls import Calls
 from metabolic.execute.clock import RealClock
 from metabolic.execute.drive import Driver
 from metabolic.execute.sessions import Sessions, tool_call_ids
-from metabolic.execute.snapshot import Health, Snapshot
+from metabolic.execute.health import Health
+from metabolic.execute.snapshot import Snapshot
 from metabolic.wiring.blobs import Blobs
 from metabolic.wiring.fleet import assemble, has_local, store_of
 from metabolic.wiring.local import LocalFleet
@@ -121,6 +122,7 @@ class Runtime:
                 health=self._health,
                 clock=self._clock,
                 first_token_timeout_s=routing.first_token_timeout_s,
+                stall_timeout_s=routing.stall_timeout_s,
             ),
             validators=tuple(
                 plugins.validator(one.kind, one.options) for one in routing.validators
