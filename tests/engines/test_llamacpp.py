@@ -169,6 +169,20 @@ async def test_a_server_that_ends_by_itself_is_failed() -> None:
     await one.stop()
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGSTOP is POSIX")
+async def test_a_server_that_lives_but_hangs_is_killed_and_says_so() -> None:
+    spec = LaunchSpec(deployment="small", model_path="good", start_timeout_s=15.0)
+    one = LlamaCpp(Options(pulse_s=0.05, missed_pulses=2), spec, program=STANDIN)
+    endpoint = await one.start()
+    assert endpoint.pid is not None
+    os.kill(endpoint.pid, signal.SIGSTOP)
+    await asyncio.wait_for(one.ended(), 10)
+    assert one.state == "failed"
+    assert one.reason is not None
+    assert "did not answer 2 health checks and was killed" in one.reason
+    await one.stop()
+
+
 async def test_a_cancelled_start_leaves_no_process() -> None:
     one = engine("mute")
     starting = asyncio.ensure_future(one.start())

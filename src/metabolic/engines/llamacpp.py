@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from metabolic.core.errors import EngineError
 from metabolic.core.fleet import Endpoint, LaunchSpec, State
-from metabolic.engines.process import ServerProcess
+from metabolic.engines.process import ServerProcess, healthy
 from metabolic.engines.shared import Shared
 
 _PASSED_ON = (
@@ -32,12 +32,16 @@ class Options(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     ``prompt_cache_bytes`` is memory for prompts of conversations that have no slot now.
     ``repack`` copies weights into the CPU's own layout: faster prompts, more memory, a longer
-    load. ``grace_s`` is how long a server may take to end by itself.
+    load. ``grace_s`` is how long a server may take to end by itself. Every ``pulse_s`` it is asked
+    for its health and has as long again to answer; ``missed_pulses`` in a row, and it hangs: it is
+    killed, and so comes back.
     """
 
     prompt_cache_bytes: int = 128 * 1024 * 1024
     repack: bool = True
     grace_s: float = 3.0
+    pulse_s: float = 5.0
+    missed_pulses: int = 3
 
 
 def create(options: Options, *, spec: LaunchSpec) -> "LlamaCpp":
@@ -146,7 +150,7 @@ class LlamaCpp:
             pid=process.pid,
         )
         self._endpoint, self._state, self._down = endpoint, "warm", asyncio.Event()
-        self._watching = asyncio.create_task(self._watch(process))
+        self._watching = asyncio.create_task(self._watch(process, url))
         return endpoint
 
     async def _failed(self, process: ServerProcess | None, why: Exception) -> str:
@@ -163,14 +167,30 @@ class LlamaCpp:
         self.reason = f"{self.deployment} did not start: {reason}"
         return self.reason
 
-    async def _watch(self, process: ServerProcess) -> None:
-        """Note when a serving process dies by itself."""
-        how = await process.ended()
+    async def _watch(self, process: ServerProcess, url: str) -> None:
+        """Note when a serving process dies by itself, or hangs."""
+        pulse = asyncio.create_task(self._pulse(process, url))
+        try:
+            how = await process.ended()
+        finally:
+            hung = pulse.done()
+            pulse.cancel()
+        if hung:
+            how = f"did not answer {self._options.missed_pulses} health checks and was killed"
         tail = f"; its log ends:\n{process.log}" if process.log else ""
         self.reason = f"{self.deployment} {how}{tail}"
         self._state = "failed"
         self._down.set()
         await process.stop(grace_s=0.0)
+
+    async def _pulse(self, process: ServerProcess, url: str) -> None:
+        """Kill a process that lives and does not answer; return only then."""
+        missed = 0
+        while missed < self._options.missed_pulses:
+            await asyncio.sleep(self._options.pulse_s)
+            answers = await healthy(url, timeout_s=self._options.pulse_s)
+            missed = 0 if answers else missed + 1
+        process.kill()
 
     async def _end(self, state: State) -> None:
         """End whatever runs, and stand at ``state``."""

@@ -111,12 +111,16 @@ class ServerProcess:
             try:
                 await asyncio.wait_for(self._process.wait(), grace_s)
             except TimeoutError:
-                self._signal(signal.SIGKILL if sys.platform != "win32" else signal.SIGTERM)
+                self.kill()
                 await asyncio.wait_for(self._process.wait(), _KILLED_S)
         self._reading.cancel()
         await asyncio.wait({self._reading})
         if self._process.stdin is not None:
             self._process.stdin.close()
+
+    def kill(self) -> None:
+        """End it at once, also one that is stopped; ``ended`` says when it is gone."""
+        self._signal(signal.SIGKILL if sys.platform != "win32" else signal.SIGTERM)
 
     async def _obituary(self) -> str:
         """Return how it ended, with the last lines of its log."""
