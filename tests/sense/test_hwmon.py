@@ -123,3 +123,28 @@ def test_a_recorded_server_reads_its_hotter_package(
     assert device.limit_c.origin == "measured"
     assert device.limit_c.value > device.temperature_c.value
     check_sensor(create(Options(root=str(root))))
+
+
+def test_the_fans_offset_of_a_ryzen_is_left_out(write: Write) -> None:
+    root = write(
+        {
+            f"{HWMON}/name": "k10temp",
+            f"{HWMON}/temp1_label": "Tctl",
+            f"{HWMON}/temp1_input": "95000",
+            f"{HWMON}/temp2_label": "Tdie",
+            f"{HWMON}/temp2_input": "68000",
+        }
+    )
+    (cpu,) = _read(root).devices
+    assert cpu.temperature_c is not None
+    assert (cpu.temperature_c.value, cpu.temperature_c.source) == (68.0, "hwmon:k10temp/Tdie")
+
+
+def test_it_says_that_there_is_no_thermometer(write: Write, tmp_path: Path) -> None:
+    sensor = create(Options(root=str(tmp_path / "nothing")))
+    assert sensor.obstacles() == ()
+    sensor.read(HardwareState(taken_at_s=1.0))
+    assert [one.kind for one in sensor.obstacles()] == ["platform"]
+    found = create(Options(root=str(write(CORETEMP))))
+    found.read(HardwareState(taken_at_s=1.0))
+    assert found.obstacles() == ()

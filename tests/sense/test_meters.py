@@ -200,3 +200,15 @@ def test_meters_keep_the_contract(write: Write, tmp_path: Path) -> None:
     root = write(_files(energy_j=1, busy_ticks=1))
     check_meter(rapl_meter.create(rapl_meter.Options(root=str(root))), pids=(77,))
     check_meter(fake_meter.create(fake_meter.Options(step_j=1.0)))
+
+
+def test_a_laptop_s_platform_is_a_meter_that_holds_the_packages(write: Write) -> None:
+    files = _files(energy_j=5, busy_ticks=0)
+    root = write({**files, f"{ZONE}/name": "psys"})
+    meter = rapl_meter.create(rapl_meter.Options(root=str(root), zone="psys"))
+    assert (meter.name, meter.domain) == ("board", "board")
+    assert meter.read(()) is not None
+    check_meter(meter)
+    write({f"{ZONE}/name": "package-0"})
+    none = rapl_meter.create(rapl_meter.Options(root=str(root), zone="psys"))
+    assert none.read(()) is None

@@ -1,5 +1,6 @@
 """RAPL: the packages' counters, unwrapped, and the power that follows."""
 
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -135,3 +136,53 @@ def test_a_recorded_package_is_read(
     device = cpu(create(Options(root=str(root))).read(HardwareState(taken_at_s=1.0)))
     assert device.energy_j is not None
     assert device.power_limit_w is None, "4,090 W is how this machine says that there is none"
+
+
+def test_the_platform_is_a_device_of_its_own_and_in_no_sum(write: Write) -> None:
+    psys = _package(2, 0, name="psys")
+    dram = {
+        k.replace("intel-rapl:0", "intel-rapl:0:1"): v
+        for k, v in _package(0, 0, name="dram").items()
+    }
+    root = write({**_package(0, 0), **psys, **dram})
+    sensor = create(Options(root=str(root)))
+    sensor.read(HardwareState(taken_at_s=1.0))
+    write({f"{CAP}/intel-rapl:0/energy_uj": "3000000", f"{CAP}/intel-rapl:2/energy_uj": "7000000"})
+    write({f"{CAP}/intel-rapl:0:1/energy_uj": "2000000"})
+    state = sensor.read(HardwareState(taken_at_s=2.0))
+    energies = {d.name: d.energy_j.value for d in state.devices if d.energy_j is not None}
+    assert energies == {"cpu": pytest.approx(3.0), "board": pytest.approx(7.0)}
+    assert {d.name: d.kind for d in state.devices} == {"cpu": "cpu", "board": "board"}
+    assert sensor.obstacles() == ()
+    sensor.close()
+
+
+def test_it_says_that_counters_are_absent_or_not_allowed(
+    write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = write(_package(0, 0))
+    absent = create(Options(root=str(root / "nothing")))
+    assert absent.obstacles() == ()
+    absent.read(HardwareState(taken_at_s=1.0))
+    assert [one.kind for one in absent.obstacles()] == ["platform"]
+    secret = root / CAP / "intel-rapl:0" / "energy_uj"
+    may = os.access
+    monkeypatch.setattr(
+        os, "access", lambda path, mode: str(path) != str(secret) and may(path, mode)
+    )
+    secret.unlink()
+    secret.mkdir()  # there, and no file to read
+    denied = create(Options(root=str(root)))
+    denied.read(HardwareState(taken_at_s=1.0))
+    (obstacle,) = denied.obstacles()
+    assert obstacle.kind == "permission"
+    assert "intel-rapl:0/energy_uj" in obstacle.what
+    assert "CVE-2020-8694" in obstacle.remedy
+
+
+def test_a_recorded_server_s_two_packages_are_both_counted(
+    recorded: Callable[[str], Path],
+) -> None:
+    packages = Packages(str(recorded("sysfs/procfs/fixtures")))
+    assert packages.advance(1.0) == 0.0
+    assert packages.limit_w is None  # 4,090 W is what the files say, and means that there is none

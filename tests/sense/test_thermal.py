@@ -120,3 +120,24 @@ def test_a_recorded_machine_is_read(recorded: Callable[[str], Path]) -> None:
     assert temperature.source == "thermal:bcm2835_thermal"
     assert devices["cpu"].throttled is False
     check_sensor(create(Options(root=str(root))))
+
+
+def test_a_thermometer_that_always_says_100_is_none(write: Write) -> None:
+    root = write({**_zone("PMIC-Die", "100000"), "sys/class/thermal/thermal_zone0/x": ""})
+    assert _devices(root) == {}
+
+
+def test_a_jetson_that_slows_its_processor_throttles(write: Write) -> None:
+    cooler = "sys/class/thermal/cooling_device4"
+    root = write({f"{cooler}/type": "cpu-throttle-alert", f"{cooler}/cur_state": "1"})
+    assert _devices(root)["cpu"].throttled is True
+
+
+def test_it_says_that_nothing_here_can_tell(write: Write, tmp_path: Path) -> None:
+    sensor = create(Options(root=str(tmp_path / "nothing")))
+    assert sensor.obstacles() == ()
+    sensor.read(HardwareState(taken_at_s=1.0))
+    assert [one.kind for one in sensor.obstacles()] == ["platform"]
+    found = create(Options(root=str(write(_zone("x86_pkg_temp", "50000")))))
+    found.read(HardwareState(taken_at_s=1.0))
+    assert found.obstacles() == ()

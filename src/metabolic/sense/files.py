@@ -23,8 +23,8 @@ class KernelFile:
         self._keep = keep
         self._fd: int | None = None
 
-    def raw(self) -> bytes | None:
-        """Return the content without padding (recordings may end in NULs); ``None`` if empty."""
+    def binary(self) -> bytes | None:
+        """Return the content as it is; ``None`` if it cannot be read."""
         try:
             if self._fd is None:
                 self._fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
@@ -34,7 +34,12 @@ class KernelFile:
             return None
         if not self._keep:
             self.close()
-        return data.strip(b"\0 \t\r\n") or None
+        return data
+
+    def raw(self) -> bytes | None:
+        """Return the content without padding (recordings may end in NULs); ``None`` if empty."""
+        data = self.binary()
+        return None if data is None else data.strip(b"\0 \t\r\n") or None
 
     def text(self) -> str | None:
         """Return the content as text; ``None`` if it cannot be read or is empty."""
@@ -86,6 +91,11 @@ class Folder:
     def exists(self, name: str) -> bool:
         """Say whether a file can be read at all."""
         return os.access(f"{self._path}/{name}", os.R_OK)
+
+    def denied(self, name: str) -> bool:
+        """Say whether a file is there and may not be read."""
+        path = f"{self._path}/{name}"
+        return os.path.exists(path) and not os.access(path, os.R_OK)  # noqa: PTH110 - as above
 
     def names(self) -> tuple[str, ...]:
         """Return what is in it, sorted; empty when it cannot be listed."""

@@ -1,22 +1,24 @@
 """CPU temperature from hwmon: coretemp, k10temp and their like.
 
 Only the thermometer that stands for a whole package is read where there is one (``Package id 0``,
-``Tctl``): each core's own costs an interrupt on that core. The one nearest to its limit speaks for
-the CPU. The limit is ``crit`` (on coretemp TjMax, where the processor throttles itself), else
+``Tdie``, ``Tctl``): each core's own costs an interrupt on that core. ``Tdie`` is preferred to
+``Tctl``, to which some Ryzen add up to 27 C for their fans. The one nearest to its limit speaks
+for the CPU. The limit is ``crit`` (on coretemp TjMax, where the processor throttles itself), else
 ``max``, else an assumed one, which is then flagged as modelled.
+Source: the kernel's documentation of hwmon's sysfs names, of coretemp and of k10temp.
 """
 
-__all__ = ["CPU_CHIPS", "HwmonSensor", "Options", "create", "plausible_c", "plausible_limit_c"]
-
-import re
+__all__ = ["CPU_CHIPS", "HwmonSensor", "Options", "create"]
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from metabolic.core.hardware import HardwareState, Reading
-from metabolic.core.units import c_from_millidegrees
+from metabolic.core.obstacle import Obstacle
 from metabolic.sense.cadence import due
-from metabolic.sense.files import Folder, KernelFile
+from metabolic.sense.files import Folder
 from metabolic.sense.merge import with_device
+from metabolic.sense.thermometer import Thermometer, nearest, of_chip
 
 CPU_CHIPS = (
     "coretemp",
@@ -30,10 +32,12 @@ CPU_CHIPS = (
 )
 """hwmon names of thermometers inside a processor."""
 
-_PACKAGE = ("Package id", "Tctl", "Physical id")
-_READS_C = (-40.0, 150.0)
-_LIMITS_C = (40.0, 130.0)
-_INPUT = re.compile(r"temp(\d+)_input")
+_PACKAGE = ("Package id", "Tdie", "Tctl", "Physical id")
+_NOTHING = Obstacle(
+    kind="platform",
+    what="no processor thermometer in hwmon; usual in virtual machines and containers",
+    remedy="on a real machine load coretemp (Intel) or k10temp (AMD)",
+)
 
 
 class Options(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -50,30 +54,6 @@ class Options(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     rescan_s: float = 30.0
 
 
-class _Thermometer(Struct, frozen=True, kw_only=True):
-    """One temperature file and its limit."""
-
-    source: str
-    file: KernelFile
-    limit: Reading | None
-
-
-def plausible_c(millidegrees: int | None) -> float | None:
-    """Return degrees; ``None`` for a missing value and for sentinels such as -256 C."""
-    if millidegrees is None:
-        return None
-    celsius = c_from_millidegrees(millidegrees)
-    return celsius if _READS_C[0] < celsius < _READS_C[1] else None
-
-
-def plausible_limit_c(millidegrees: int | None) -> float | None:
-    """Return degrees; ``None`` outside 40 to 130 C (-273.15, 0, 20.8 and 255 C are seen)."""
-    if millidegrees is None:
-        return None
-    celsius = c_from_millidegrees(millidegrees)
-    return celsius if _LIMITS_C[0] <= celsius <= _LIMITS_C[1] else None
-
-
 class HwmonSensor:
     """Reads the CPU's temperature and limit from hwmon."""
 
@@ -83,30 +63,22 @@ class HwmonSensor:
         """Remember the options; the first read looks for chips."""
         self._options = options
         self._folder = Folder(options.root, "sys/class/hwmon")
-        self._found: tuple[_Thermometer, ...] = ()
+        self._found: tuple[Thermometer, ...] = ()
         self._scanned_s: float | None = None
 
     def read(self, state: HardwareState) -> HardwareState:
         """Return the state with the CPU's temperature and limit."""
         if due(self._scanned_s, now_s=state.taken_at_s, every_s=self._options.rescan_s):
             self._scan(state.taken_at_s)
-        worst, least = None, float("inf")
-        for thermometer in self._found:
-            celsius = plausible_c(thermometer.file.number())
-            if celsius is None:
-                continue
-            limit = thermometer.limit
-            room = (limit.value if limit else 150.0) - celsius
-            if room < least:
-                worst, least = (thermometer, celsius), room
-        if worst is None:
+        temperature, limit = nearest(self._found)
+        if temperature is None:
             self._scanned_s = None if self._found else self._scanned_s
             return state
-        thermometer, celsius = worst
-        reading = Reading(value=celsius, origin="measured", source=thermometer.source)
-        return with_device(
-            state, "cpu", kind="cpu", temperature_c=reading, limit_c=thermometer.limit
-        )
+        return with_device(state, "cpu", kind="cpu", temperature_c=temperature, limit_c=limit)
+
+    def obstacles(self) -> tuple[Obstacle, ...]:
+        """Return why there is no temperature."""
+        return () if self._found or self._scanned_s is None else (_NOTHING,)
 
     def close(self) -> None:
         """Close all files."""
@@ -118,7 +90,7 @@ class HwmonSensor:
         """Look for chips anew."""
         self.close()
         self._scanned_s = now_s
-        found: list[_Thermometer] = []
+        found: list[Thermometer] = []
         for entry in self._folder.names():
             chip = self._folder.sub(entry)
             if chip.text("name") is None and chip.text("device/name") is not None:
@@ -128,34 +100,21 @@ class HwmonSensor:
                 found += self._thermometers(name, chip)
         self._found = tuple(found)
 
-    def _thermometers(self, name: str, chip: Folder) -> list[_Thermometer]:
+    def _thermometers(self, name: str, chip: Folder) -> list[Thermometer]:
         """Return a chip's package thermometers, or all it has."""
-        every = [
-            (chip.text(f"temp{match[1]}_label") or f"temp{match[1]}", match[1])
-            for match in map(_INPUT.fullmatch, chip.names())
-            if match
-        ]
+        every = list(of_chip(name, chip))
         package = [one for one in every if one[0].startswith(_PACKAGE)]
-        return [
-            _Thermometer(
-                source=f"hwmon:{name}/{label}",
-                file=chip.file(f"temp{number}_input"),
-                limit=self._limit(name, label, chip, number),
-            )
-            for label, number in package or every
-        ]
+        if any(label == "Tdie" for label, _ in package):
+            package = [one for one in package if one[0] != "Tctl"]
+        return [self._limited(one) for _, one in package or every]
 
-    def _limit(self, name: str, label: str, chip: Folder, number: str) -> Reading | None:
-        """Return where this thermometer's processor throttles."""
-        for kind in ("crit", "max"):
-            celsius = plausible_limit_c(chip.number(f"temp{number}_{kind}"))
-            if celsius is not None:
-                source = f"hwmon:{name}/{label} {kind}"
-                return Reading(value=celsius, origin="measured", source=source)
+    def _limited(self, thermometer: Thermometer) -> Thermometer:
+        """Return the thermometer with the assumed limit, if no file gives one."""
         assumed = self._options.assumed_limit_c
-        if assumed is None:
-            return None
-        return Reading(value=assumed, origin="modelled", source="assumed")
+        if thermometer.limit is not None or assumed is None:
+            return thermometer
+        limit = Reading(value=assumed, origin="modelled", source="assumed")
+        return replace(thermometer, limit=limit)
 
 
 def create(options: Options) -> HwmonSensor:

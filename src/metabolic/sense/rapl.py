@@ -1,19 +1,21 @@
-"""CPU energy from RAPL: the packages' counters, made to never wrap.
+"""Energy from RAPL: the counters of packages and platform, made to never wrap.
 
-Only packages are read: ``core`` and ``dram`` lie inside or beside them by model, ``psys`` holds
-them, and ``intel-rapl-mmio`` repeats them. The files belong to root on most systems since 2020
-(CVE-2020-8694) and are masked in containers; then there is nothing to read.
+Packages are added up and nothing else is: ``core`` and ``dram`` lie inside or beside them by
+model, and ``intel-rapl-mmio`` repeats them. ``psys``, where a laptop has it, is the whole platform
+with the packages in it, and so a device of its own (``board``). The files belong to root on most
+systems since 2020 (CVE-2020-8694) and are masked in containers; then there is nothing to read.
 Source: the kernel's powercap documentation.
 """
 
-__all__ = ["Options", "Packages", "RaplSensor", "create"]
+__all__ = ["PACKAGE", "PLATFORM", "Options", "Packages", "RaplSensor", "create"]
 
 from msgspec import Struct
 
-from metabolic.account.energy import counter_delta
 from metabolic.core.hardware import HardwareState, Reading
+from metabolic.core.obstacle import Obstacle
 from metabolic.core.units import j_from_microjoules, w_from_microwatts
 from metabolic.sense.cadence import due
+from metabolic.sense.counter import MeanPower, Unwrapped
 from metabolic.sense.files import Folder, KernelFile
 from metabolic.sense.merge import with_device
 
@@ -21,8 +23,17 @@ _SOURCE = "rapl:package"
 _ANY_LIMIT_W = 1_000.0
 """Stands in for a package's power limit; no package draws more, and 4,090 W means "none"."""
 
-_POWER_OVER_S = 0.5
-"""Power is the mean over at least this long: the counter itself is updated about every 1 ms."""
+PACKAGE, PLATFORM = "package", "psys"
+"""What the names of the two kinds of zones begin with."""
+
+_REMEDY = (
+    "let the gateway's user read energy_uj: a udev rule, a systemd service with"
+    " CAP_DAC_READ_SEARCH, or `chmod` at boot (other users can then guess at secrets from power:"
+    " CVE-2020-8694)"
+)
+_ABSENT = Obstacle(
+    kind="platform", what="no RAPL (powercap) here; usual in virtual machines and containers"
+)
 
 
 class Options(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -32,47 +43,26 @@ class Options(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     rescan_s: float = 30.0
 
 
-class _Package:
-    """One package's counter, unwrapped."""
+class _Package(Unwrapped):
+    """One package's counter."""
 
-    __slots__ = ("_file", "_last", "_range_j", "epoch", "limit_w", "total_j")
+    __slots__ = ("_file", "limit_w")
 
     def __init__(self, folder: Folder) -> None:
         """Read the range and the limit once."""
-        self._file: KernelFile = folder.file("energy_uj")
         span = folder.number("max_energy_range_uj")
-        limit = folder.number("constraint_0_power_limit_uw")
-        self._range_j = j_from_microjoules(span) if span and span > 0 else None
-        watts = w_from_microwatts(limit or 0)
+        range_j = j_from_microjoules(span) if span and span > 0 else None
+        super().__init__(range_j=range_j, limit_w=_ANY_LIMIT_W)
+        self._file: KernelFile = folder.file("energy_uj")
+        watts = w_from_microwatts(folder.number("constraint_0_power_limit_uw") or 0)
         self.limit_w = watts if 0 < watts <= _ANY_LIMIT_W else None
-        self._last: tuple[float, float] | None = None
-        self.total_j = 0.0
-        self.epoch = 0
 
-    def advance(self, now_s: float) -> bool:
-        """Read the counter; false when it cannot be read.
-
-        A step that is neither forward nor a wrap begins a new epoch: the energy in between is
-        unknown. After an unreadable spell the next step is judged the same way.
-        """
+    def look(self, now_s: float) -> bool:
+        """Read the counter; false when it cannot be read."""
         microjoules = self._file.number()
         if microjoules is None or microjoules < 0:
             return False
-        value = j_from_microjoules(microjoules)
-        last, self._last = self._last, (now_s, value)
-        if last is None:
-            return True
-        delta = counter_delta(
-            last[1],
-            value,
-            range_j=self._range_j,
-            seconds=now_s - last[0],
-            limit_w=_ANY_LIMIT_W,
-        )
-        if delta is None:
-            self.epoch += 1
-        else:
-            self.total_j += delta
+        self.advance(j_from_microjoules(microjoules), now_s)
         return True
 
     def close(self) -> None:
@@ -81,20 +71,24 @@ class _Package:
 
 
 class Packages:
-    """All packages of the machine as one counter."""
+    """All packages of the machine as one counter; or the platform."""
 
-    def __init__(self, root: str) -> None:
-        """Find them; those whose counter cannot be read are left out."""
+    def __init__(self, root: str, *, kind: str = PACKAGE) -> None:
+        """Find them; those whose counter cannot be read are left out, and ``denied`` says so."""
         folder = Folder(root, "sys/class/powercap")
         found: dict[str, _Package] = {}
+        self.denied: str | None = None
         for entry in folder.names():
             if not entry.startswith("intel-rapl:") or entry.count(":") != 1:
                 continue
             zone = folder.sub(entry)
             name = zone.text("name") or ""
-            readable = zone.number("energy_uj") is not None
-            if name.startswith("package") and name not in found and readable:
+            if not name.startswith(kind) or name in found:
+                continue
+            if zone.number("energy_uj") is not None:
                 found[name] = _Package(zone)
+            elif zone.denied("energy_uj"):
+                self.denied = f"{entry}/energy_uj"
         self._packages = tuple(found.values())
 
     def __bool__(self) -> bool:
@@ -115,7 +109,7 @@ class Packages:
 
     def advance(self, now_s: float) -> float | None:
         """Return joules since the first reading; ``None`` unless every package can be read."""
-        read = [package.advance(now_s) for package in self._packages]
+        read = [package.look(now_s) for package in self._packages]
         if not read or not all(read):
             return None
         return sum(package.total_j for package in self._packages)
@@ -126,63 +120,78 @@ class Packages:
             package.close()
 
 
+class _Device:
+    """One kind of zones as a device."""
+
+    def __init__(self, root: str, *, kind: str) -> None:
+        """Find the zones."""
+        self.packages = Packages(root, kind=kind)
+        self._source = f"rapl:{kind}"
+        self._power = MeanPower(self._source)
+
+    def read(self, now_s: float) -> dict[str, Reading | None]:
+        """Return energy, power and limit; empty while they cannot be read."""
+        packages = self.packages
+        total_j = packages.advance(now_s) if packages else None
+        if total_j is None:
+            self._power.forget()
+            return {}
+        watts = packages.limit_w
+        limit = None
+        if watts is not None:
+            limit = Reading(value=watts, origin="measured", source="rapl:constraint_0")
+        return {
+            "energy_j": Reading(value=total_j, origin="measured", source=self._source),
+            "power_w": self._power.advance(now_s, total_j, epoch=packages.epoch),
+            "power_limit_w": limit,
+        }
+
+
 class RaplSensor:
-    """Reads the processor's energy, power and power limit."""
+    """Reads energy, power and power limit of the processor, and of the platform."""
 
     name = "rapl"
 
     def __init__(self, options: Options) -> None:
-        """Remember the options; the first read looks for packages."""
+        """Remember the options; the first read looks for zones."""
         self._options = options
-        self._packages: Packages | None = None
+        self._cpu: _Device | None = None
+        self._board: _Device | None = None
         self._scanned_s: float | None = None
-        self._since: tuple[float, float, int] | None = None
-        self._power: Reading | None = None
 
     def read(self, state: HardwareState) -> HardwareState:
-        """Return the state with the processor's energy counter, power and power limit."""
+        """Return the state with the energy counters, powers and power limits."""
         now_s = state.taken_at_s
-        packages = self._find(now_s)
-        if not packages:
+        self._find(now_s)
+        if self._cpu is None or self._board is None:
             return state
-        total_j = packages.advance(now_s)
-        if total_j is None:
-            self._since = self._power = None
-            return state
-        self._measure(now_s, total_j, epoch=packages.epoch)
-        limit_w = packages.limit_w
-        limit = None
-        if limit_w is not None:
-            limit = Reading(value=limit_w, origin="measured", source="rapl:constraint_0")
-        energy = Reading(value=total_j, origin="measured", source=_SOURCE)
-        return with_device(
-            state, "cpu", kind="cpu", energy_j=energy, power_w=self._power, power_limit_w=limit
-        )
+        state = with_device(state, "cpu", kind="cpu", **self._cpu.read(now_s))
+        return with_device(state, "board", kind="board", **self._board.read(now_s))
+
+    def obstacles(self) -> tuple[Obstacle, ...]:
+        """Return why there is no counter: not allowed, or not there."""
+        if self._cpu is None or self._cpu.packages:
+            return ()
+        denied = self._cpu.packages.denied
+        if denied is None:
+            return (_ABSENT,)
+        return (Obstacle(kind="permission", what=f"{denied} is root's alone", remedy=_REMEDY),)
 
     def close(self) -> None:
         """Close all files."""
-        if self._packages is not None:
-            self._packages.close()
-        self._packages = None
+        for device in (self._cpu, self._board):
+            if device is not None:
+                device.packages.close()
+        self._cpu = self._board = None
 
-    def _find(self, now_s: float) -> Packages | None:
-        """Return the packages, looking again now and then while there are none."""
-        if self._packages:
-            return self._packages
+    def _find(self, now_s: float) -> None:
+        """Look for zones, and again now and then while there are none."""
+        if self._cpu is not None and self._cpu.packages:
+            return
         if due(self._scanned_s, now_s=now_s, every_s=self._options.rescan_s):
             self._scanned_s = now_s
-            self._packages = Packages(self._options.root)
-        return self._packages
-
-    def _measure(self, now_s: float, total_j: float, *, epoch: int) -> None:
-        """Work out the mean power since long enough ago."""
-        since = self._since
-        if since is None or since[2] != epoch or now_s < since[0]:
-            self._since, self._power = (now_s, total_j, epoch), None
-        elif now_s - since[0] >= _POWER_OVER_S:
-            watts = (total_j - since[1]) / (now_s - since[0])
-            self._power = Reading(value=watts, origin="derived", source=_SOURCE)
-            self._since = (now_s, total_j, epoch)
+            self._cpu = _Device(self._options.root, kind=PACKAGE)
+            self._board = _Device(self._options.root, kind=PLATFORM)
 
 
 def create(options: Options) -> RaplSensor:

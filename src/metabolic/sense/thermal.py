@@ -12,14 +12,22 @@ __all__ = ["Options", "ThermalSensor", "create"]
 from msgspec import Struct
 
 from metabolic.core.hardware import HardwareState, Reading
+from metabolic.core.obstacle import Obstacle
 from metabolic.sense.cadence import due
-from metabolic.sense.files import Folder, KernelFile
-from metabolic.sense.hwmon import plausible_c, plausible_limit_c
+from metabolic.sense.files import Folder
 from metabolic.sense.merge import with_device
+from metabolic.sense.thermometer import Thermometer, nearest, plausible_limit_c
 from metabolic.sense.throttling import Throttling
 
 _CPU_WORDS = ("cpu", "pkg", "soc", "tj", "coretemp", "bcm2", "big", "little", "cluster")
 _NOT_CPU = ("gpu", "socket", "board")
+_NO_THERMOMETERS = frozenset({"pmic-die"})
+"""Zones that always say the same: the Jetson Nano's reads 100 C whatever happens."""
+
+_NOTHING = Obstacle(
+    kind="platform",
+    what="no thermal zone and no throttle counter; usual in virtual machines and containers",
+)
 
 
 class Options(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -31,15 +39,6 @@ class Options(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     rescan_s: float = 30.0
 
 
-class _Zone(Struct, frozen=True, kw_only=True):
-    """One zone: its temperature file, its limit, and the device it speaks for."""
-
-    source: str
-    file: KernelFile
-    limit: Reading | None
-    is_cpu: bool
-
-
 class ThermalSensor:
     """Reads thermal zones and the throttling of the processor."""
 
@@ -49,7 +48,7 @@ class ThermalSensor:
         """Remember the options; the first read looks for zones."""
         self._options = options
         self._folder = Folder(options.root, "sys/class/thermal")
-        self._zones: tuple[_Zone, ...] = ()
+        self._zones: dict[bool, tuple[Thermometer, ...]] = {}
         self._throttling: Throttling | None = None
         self._scanned_s: float | None = None
 
@@ -59,7 +58,7 @@ class ThermalSensor:
         if due(self._scanned_s, now_s=now_s, every_s=self._options.rescan_s):
             self._scan(now_s)
         throttled = self._throttling.read(now_s) if self._throttling else None
-        temperature, limit = self._worst(is_cpu=True)
+        temperature, limit = nearest(self._zones.get(True, ()))
         state = with_device(
             state,
             "cpu",
@@ -68,48 +67,43 @@ class ThermalSensor:
             limit_c=limit,
             throttled=throttled,
         )
-        temperature, limit = self._worst(is_cpu=False)
+        temperature, limit = nearest(self._zones.get(False, ()))
         return with_device(state, "board", kind="board", temperature_c=temperature, limit_c=limit)
+
+    def obstacles(self) -> tuple[Obstacle, ...]:
+        """Return why there is neither a temperature nor a word on throttling."""
+        blind = self._throttling is not None and not self._throttling and not self._zones
+        return (_NOTHING,) if blind else ()
 
     def close(self) -> None:
         """Close all files."""
-        for zone in self._zones:
-            zone.file.close()
+        self._forget()
         if self._throttling is not None:
             self._throttling.close()
-        self._zones, self._throttling = (), None
-
-    def _worst(self, *, is_cpu: bool) -> tuple[Reading | None, Reading | None]:
-        """Return temperature and limit of the zone nearest to its limit."""
-        worst: tuple[Reading | None, Reading | None] = (None, None)
-        least = float("inf")
-        for zone in self._zones:
-            celsius = plausible_c(zone.file.number()) if zone.is_cpu == is_cpu else None
-            if celsius is None:
-                continue
-            room = (zone.limit.value if zone.limit else 150.0) - celsius
-            if room < least:
-                reading = Reading(value=celsius, origin="measured", source=zone.source)
-                worst, least = (reading, zone.limit), room
-        return worst
+        self._throttling = None
 
     def _scan(self, now_s: float) -> None:
         """Look for zones anew; throttle counters are kept, since only their growth speaks."""
-        for zone in self._zones:
-            zone.file.close()
+        self._forget()
         self._scanned_s = now_s
         if self._throttling is None:
             every_s = self._options.throttle_every_s
             self._throttling = Throttling(self._options.root, every_s=every_s)
-        names = [name for name in self._folder.names() if name.startswith("thermal_zone")]
-        zones = [self._zone(self._folder.sub(name)) for name in names]
-        self._zones = tuple(zone for zone in zones if zone is not None)
+        for name in self._folder.names():
+            if name.startswith("thermal_zone"):
+                self._add(self._folder.sub(name))
 
-    def _zone(self, folder: Folder) -> _Zone | None:
-        """Return one zone; ``None`` for those that say nothing about throttling."""
+    def _forget(self) -> None:
+        """Close the zones' files."""
+        for zone in (zone for zones in self._zones.values() for zone in zones):
+            zone.file.close()
+        self._zones = {}
+
+    def _add(self, folder: Folder) -> None:
+        """Add one zone, unless it says nothing about throttling."""
         kind = folder.text("type")
-        if kind is None or folder.text("mode") == "disabled":
-            return None
+        if kind is None or folder.text("mode") == "disabled" or kind.lower() in _NO_THERMOMETERS:
+            return
         lowered = kind.lower()
         is_cpu = any(w in lowered for w in _CPU_WORDS) and not any(w in lowered for w in _NOT_CPU)
         limit = _limit(kind, folder)
@@ -117,9 +111,9 @@ class ThermalSensor:
         if limit is None and is_cpu and assumed is not None:
             limit = Reading(value=assumed, origin="modelled", source="assumed")
         if limit is None and not is_cpu:
-            return None
-        source = f"thermal:{kind}"
-        return _Zone(source=source, file=folder.file("temp"), limit=limit, is_cpu=is_cpu)
+            return
+        zone = Thermometer(source=f"thermal:{kind}", file=folder.file("temp"), limit=limit)
+        self._zones[is_cpu] = (*self._zones.get(is_cpu, ()), zone)
 
 
 def _limit(kind: str, folder: Folder) -> Reading | None:

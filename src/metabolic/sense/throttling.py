@@ -1,12 +1,20 @@
 """Is the processor slowed down right now: kernel throttle counters and cooling devices."""
 
-__all__ = ["Throttling"]
+__all__ = ["Throttling", "coolers"]
 
 from metabolic.sense.cadence import due
 from metabolic.sense.files import Folder, KernelFile
 
-_COOLERS = ("Processor", "cpufreq", "thermal-cpufreq", "thermal-cpuidle", "intel_powerclamp")
-"""Types of cooling devices that slow a processor; fans and displays are others."""
+_COOLERS = (
+    "Processor",
+    "cpufreq",
+    "thermal-cpufreq",
+    "thermal-cpuidle",
+    "intel_powerclamp",
+    "cpu-throttle-alert",
+)
+"""Types of cooling devices that slow a processor (the last is a Jetson's); fans and displays are
+others."""
 
 _HOLD_S = 2.0
 """How long one throttling event counts as throttled."""
@@ -23,11 +31,15 @@ class Throttling:
         """Find the files once; they do not come and go."""
         self._every_s = every_s
         self._counters = _counters(Folder(root, "sys/devices/system/cpu"))
-        self._coolers = _coolers(Folder(root, "sys/class/thermal"))
+        self._coolers = coolers(root, _COOLERS)
         self._counts: dict[str, int] = {}
         self._event_s: float | None = None
         self._read_s: float | None = None
         self._now: bool | None = None
+
+    def __bool__(self) -> bool:
+        """Say whether anything here can tell."""
+        return bool(self._counters or self._coolers)
 
     def read(self, now_s: float) -> bool | None:
         """Return whether the processor is slowed; ``None`` when nothing here can tell."""
@@ -77,11 +89,12 @@ def _counters(cpus: Folder) -> tuple[KernelFile, ...]:
     return tuple(files)
 
 
-def _coolers(thermal: Folder) -> tuple[KernelFile, ...]:
-    """Return the states of those cooling devices that slow a processor."""
+def coolers(root: str, kinds: tuple[str, ...]) -> tuple[KernelFile, ...]:
+    """Return the states of the cooling devices whose type begins with one of ``kinds``."""
+    thermal = Folder(root, "sys/class/thermal")
     devices = [thermal.sub(n) for n in thermal.names() if n.startswith("cooling_device")]
     return tuple(
         device.file("cur_state")
         for device in devices
-        if (device.text("type") or "").startswith(_COOLERS)
+        if (device.text("type") or "").startswith(kinds)
     )
