@@ -187,6 +187,14 @@ def test_a_request_the_upstream_refuses_is_asked_of_nobody_else(status):
     assert len([one for one in log if isinstance(one, Open)]) == 1
 
 
+def test_a_request_too_long_for_one_is_asked_of_the_next():
+    long = Failure(kind="refused", status=400, code="context_length_exceeded")
+    run, _ = play(cascade("small", "large"), long, GOOD)
+    assert run.answer.deployment == "large"
+    run, _ = play(cascade("small", "large"), long, long)
+    assert run.failure == long
+
+
 @pytest.mark.parametrize("status", [401, 403, 404, 429])
 def test_a_refusal_of_our_key_or_name_moves_on(status):
     run, _ = play(cascade("small", "large"), Failure(kind="refused", status=status), GOOD)

@@ -55,7 +55,8 @@ def failure(
     ``secret`` is taken out of a body that is passed on. ``now_s`` (seconds since the epoch) turns
     a date in ``Retry-After`` into seconds.
     """
-    said = f"the deployment answered {status}{_words(body)}"
+    word = _word(body)
+    said = f"the deployment answered {status}{_in_brackets(word)}"
     if status in _BUSY:
         return Overloaded(said, retry_after_s=retry_after_s(headers, now_s=now_s))
     if status in _LATE:
@@ -64,7 +65,7 @@ def failure(
         kept = body[:_BODY_LIMIT_BYTES] if len(body) <= _BODY_LIMIT_BYTES else b""
         if secret:
             kept = kept.replace(secret.encode(), b"[redacted]")
-        return Refused(said, status=status, body=kept)
+        return Refused(said, status=status, body=kept, said=word)
     return BadReply(said, said=status)
 
 
@@ -85,7 +86,8 @@ def error_in_band(error: bytes, *, secret: str | None) -> BackendError:
         return failure(code, (), envelope, secret=secret, now_s=0.0)
     if "rate_limit" in (said.type or "") or "overloaded" in (said.type or ""):
         return Overloaded("the deployment said in the answer that it is busy")
-    return BadReply("the deployment broke off with an error" + _words(b'{"error":' + error + b"}"))
+    word = _word(b'{"error":' + error + b"}")
+    return BadReply("the deployment broke off with an error" + _in_brackets(word))
 
 
 def retry_after_s(headers: Headers, *, now_s: float) -> float | None:
@@ -121,13 +123,18 @@ def _until(date: str, now_s: float) -> float | None:
     return (aware - datetime.fromtimestamp(now_s, UTC)).total_seconds()
 
 
-def _words(body: bytes) -> str:
-    """Return the error's code or type in brackets if it is a plain word: no text, no key."""
+def _in_brackets(word: str | None) -> str:
+    """Return a word as messages end with it."""
+    return "" if word is None else f" ({word})"
+
+
+def _word(body: bytes) -> str | None:
+    """Return the error's code or type if it is a plain word: no text, no key."""
     try:
         said = _ENVELOPE.decode(body).error
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return ""
+        return None
     for word in (said.code, said.type):
         if isinstance(word, str) and _WORD.match(word) and not word.startswith("sk-"):
-            return f" ({word})"
-    return ""
+            return word
+    return None

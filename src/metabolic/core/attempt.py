@@ -9,6 +9,7 @@ __all__ = [
     "Check",
     "Checked",
     "Choice",
+    "Claim",
     "ClientGone",
     "Effect",
     "Ended",
@@ -23,6 +24,7 @@ __all__ = [
     "Reply",
     "ReplyChoice",
     "Run",
+    "Signal",
     "Tick",
     "ToolCall",
     "Verdict",
@@ -83,12 +85,42 @@ class Choice(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
 
 
 class Failure(Struct, frozen=True, kw_only=True, gc=False):
-    """Why a call gave no answer; ``status`` is the upstream's HTTP status, if it gave one."""
+    """Why a call gave no answer; ``status`` is the upstream's HTTP status, if it gave one.
+
+    ``code`` is the upstream's own word for it (``context_length_exceeded``), if it gave a plain one.
+    """
 
     kind: FailureKind
     message: str = ""
     status: int | None = None
     retry_after_s: float | None = None
+    code: str | None = None
+
+
+class Claim(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """One statement of an answer, and what the evidence says of it; no text.
+
+    ``from_chars`` to ``to_chars`` is its span in the answer's text. ``source`` names the evidence:
+    ``context`` (what the request carried), or a document of the fact base; the evidence span is
+    in that text, ``None`` where nothing was found. ``p_supported`` is ``None`` when nobody can
+    say; ``why`` is a stable word: ``number``, ``words``, ``names``, ``quote``, ``nli``.
+    """
+
+    status: Literal["supported", "contradicted", "no_evidence", "uncertain"]
+    from_chars: int
+    to_chars: int
+    source: str | None = None
+    evidence_from_chars: int | None = None
+    evidence_to_chars: int | None = None
+    p_supported: float | None = None
+    why: str = ""
+
+
+class Signal(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """One named observation of an answer, as a scorer reads it; what is absent is unknown."""
+
+    name: str
+    value: float
 
 
 class Verdict(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
@@ -98,7 +130,9 @@ class Verdict(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     is never given. ``doubtful`` is an answer that may be given, but only when no later stage can
     do better: refusal, repetition, truncation that the client's own limit did not cause.
     ``confidence`` is in [0, 1], ``None`` when there is no evidence. ``reasons`` are stable words,
-    such as ``json_schema: $.age expected integer``.
+    such as ``json_schema: $.age expected integer``. ``claims`` are the statements
+    that were held against evidence; ``signals`` what a scorer read, so that another version of it
+    can be tried on records.
     """
 
     well_formed: bool
@@ -106,6 +140,8 @@ class Verdict(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     confidence: float | None = None
     reasons: tuple[str, ...] = ()
     validator: str = ""
+    claims: tuple[Claim, ...] = ()
+    signals: tuple[Signal, ...] = ()
 
 
 class Attempt(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
@@ -256,7 +292,11 @@ class ToolCall(Struct, frozen=True, kw_only=True, gc=False):
 
 
 class ReplyChoice(Struct, frozen=True, kw_only=True, gc=False):
-    """One choice of an answer, with its text; never recorded."""
+    """One choice of an answer, with its text; never recorded.
+
+    ``alternatives`` are the log-probabilities of the likeliest tokens at each position, the chosen
+    one among them, where the engine gave them; ``tokens`` the text of each token.
+    """
 
     text: str = ""
     reasoning: str = ""
@@ -264,6 +304,8 @@ class ReplyChoice(Struct, frozen=True, kw_only=True, gc=False):
     finish_reason: str | None = None
     tool_calls: tuple[ToolCall, ...] = ()
     logprobs: tuple[float, ...] = ()
+    alternatives: tuple[tuple[float, ...], ...] = ()
+    tokens: tuple[str, ...] = ()
 
 
 class Reply(Struct, frozen=True, kw_only=True, gc=False):

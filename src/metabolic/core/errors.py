@@ -147,18 +147,20 @@ class TimedOut(BackendError):
 class Refused(BackendError):
     """The deployment refused the request itself (4xx): nobody else should be asked.
 
-    ``status`` is the upstream's and ``body`` its error envelope, verbatim.
+    ``status`` is the upstream's, ``body`` its error envelope, verbatim, and ``said`` the plain
+    word in it, if there is one.
     """
 
     status = 400
     kind = "invalid_request_error"
     code = "upstream_refused"
 
-    def __init__(self, message: str, *, status: int, body: bytes) -> None:
-        """Keep the message, the upstream's status and its body."""
+    def __init__(self, message: str, *, status: int, body: bytes, said: str | None = None) -> None:
+        """Keep the message, the upstream's status, its body and its word."""
         super().__init__(message)
         self.status = status
         self.body = body
+        self.said = said
 
 
 class BadReply(BackendError):

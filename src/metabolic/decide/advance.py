@@ -23,7 +23,7 @@ that may be given, through ``decision.fallbacks``. At most one call is open at a
   whose failure may pass (unreachable, overloaded, 5xx) is asked again, once, after the seconds it
   asked for (at most ``LONGEST_WAIT_S``).
 - A refusal by the upstream of the request itself (400, 413, 422) is the client's to hear: no
-  other deployment is asked. Other 4xx are ours (key, name, quota) and move on.
+  other deployment is asked, unless it was too long for this one. Other 4xx are ours (key, name, quota) and move on.
 - **client gone**: everything open is cancelled; the run finishes when it has ended, so that it
   is billed.
 """
@@ -61,6 +61,9 @@ LONGEST_WAIT_S = 5.0
 
 _BUSY_WAIT_S = 0.5
 _CLIENT_FAULTS = frozenset({400, 413, 422})
+_OURS_TO_MEND = frozenset({"context_length_exceeded"})
+"""Refusals of the request that another deployment, with more context, may not share."""
+
 _SERVER_FAULT = 500
 
 Step = tuple[Run, tuple[Effect, ...]]
@@ -161,7 +164,8 @@ def _failed(run: Run, attempt: Attempt, failure: Failure, at_s: float) -> Step:
     """Move on from a failed call, unless the client must hear of it."""
     if run.released == attempt.call.id:
         return _finish(run, None)
-    if failure.kind == "refused" and failure.status in _CLIENT_FAULTS:
+    theirs = failure.kind == "refused" and failure.status in _CLIENT_FAULTS
+    if theirs and failure.code not in _OURS_TO_MEND:
         return _last_resort(run)
     return _next(run, at_s)
 

@@ -91,6 +91,7 @@ def failure_of(error: MetabolicError) -> Failure:
         message=str(error),
         status=_status(error),
         retry_after_s=error.retry_after_s if isinstance(error, Overloaded) else None,
+        code=error.said if isinstance(error, Refused) else None,
     )
 
 
