@@ -43,7 +43,9 @@ def _at(
     )
 
 
-def _call(call: str, pid: int | None = 1, seconds: float = 1.0, work: float = 1.0) -> Occupancy:
+def _call(
+    call: str, pid: int | None = 1, seconds: float = 1.0, work: float | None = None
+) -> Occupancy:
     return Occupancy(call=call, pid=pid, seconds=seconds, work=work)
 
 
@@ -65,34 +67,68 @@ def test_one_engine_gets_its_part_of_the_busy_seconds() -> None:
     assert (window.from_s, window.to_s, window.meter) == (10.0, 20.0, "cpu")
 
 
-def test_idle_energy_belongs_to_nobody() -> None:
+def test_idle_energy_is_shared_by_seconds_in_flight_and_said_apart() -> None:
     window = _settle(
         _at(0.0, busy_s=0.0, idle_j=0.0, p1=0.0),
         _at(10.0, busy_s=1.0, idle_j=4.0, p1=1.0),
-        _call("r/c0"),
+        _call("a/c0", seconds=0.6, work=0.0),
+        _call("b/c0", seconds=0.2, work=5.0),
     )
-    assert _shares(window) == {"r/c0": 6.0}
+    assert _shares(window) == pytest.approx({"a/c0": 2.4, "b/c0": 6.8}, abs=1e-5)
+    assert window is not None
+    assert [share.idle_j for share in window.shares] == pytest.approx([2.4, 0.8], abs=1e-5)
+    assert window.unattributed_j == pytest.approx(0.8, abs=1e-5)
+
+
+def test_idle_energy_while_calls_overlap_is_shared_once() -> None:
+    before, after = _at(0.0, idle_j=0.0), _at(8.0, idle_j=8.0)
+    calls = (_call("a/c0", pid=None, seconds=0.5), _call("b/c0", pid=None, seconds=0.5))
+    window = settle(
+        meter="m", before=before, after=after, occupancies=calls, seconds=1.0, in_flight_s=0.5
+    )
+    assert _shares(window) == {"a/c0": 2.0, "b/c0": 2.0}
     assert window is not None
     assert window.unattributed_j == 4.0
 
 
-def test_more_idle_energy_than_was_read_leaves_nothing_to_share() -> None:
+def test_idle_energy_is_not_charged_for_the_time_other_processes_took() -> None:
+    window = _settle(
+        _at(0.0, busy_s=0.0, idle_j=0.0, p1=0.0),
+        _at(10.0, busy_s=4.0, idle_j=4.0, p1=1.0),
+        _call("r/c0"),
+    )
+    assert _shares(window) == {"r/c0": 1.5 + 1.0}
+
+
+def test_a_gpu_s_joules_follow_the_work_and_not_the_cpu() -> None:
+    window = settle(
+        meter="gpu0",
+        before=_at(0.0, busy_s=0.0, p1=0.0, p2=0.0),
+        after=_at(10.0, busy_s=5.0, p1=5.0, p2=0.0),
+        occupancies=(_call("a/c0", pid=1, work=1.0), _call("b/c0", pid=2, work=4.0)),
+        seconds=1.0,
+        by_cpu=False,
+    )
+    assert _shares(window) == pytest.approx({"a/c0": 2.0, "b/c0": 8.0})
+
+
+def test_more_idle_energy_than_was_read_is_all_idle() -> None:
     window = _settle(
         _at(0.0, busy_s=0.0, idle_j=0.0, p1=0.0),
         _at(3.0, busy_s=1.0, idle_j=4.0, p1=1.0),
         _call("r/c0"),
     )
-    assert _shares(window) == {"r/c0": 0.0}
+    assert _shares(window) == {"r/c0": 3.0}
     assert window is not None
-    assert window.unattributed_j == 3.0
+    assert (window.shares[0].idle_j, window.unattributed_j) == (3.0, 0.0)
 
 
 def test_calls_of_one_engine_share_by_time_and_work() -> None:
     window = _settle(
         _at(0.0, busy_s=0.0, p1=0.0),
         _at(12.0, busy_s=1.0, p1=1.0),
-        _call("a/c0", seconds=1.0),
-        _call("b/c0", seconds=0.5, work=4.0),
+        _call("a/c0", seconds=1.0, work=1.0),
+        _call("b/c0", seconds=0.5, work=2.0),
     )
     assert _shares(window) == pytest.approx({"a/c0": 4.0, "b/c0": 8.0})
 
@@ -207,7 +243,7 @@ occupancies = st.lists(
         call=st.uuids().map(str),
         pid=st.sampled_from([None, 1, 2, 3]),
         seconds=st.floats(-0.5, 20.0),
-        work=st.floats(0.0, 1e3),
+        work=st.none() | st.floats(-1.0, 1e3),
     ),
     max_size=6,
     unique_by=lambda one: one.call,

@@ -113,7 +113,7 @@ def test_a_settled_request_is_forgotten_in_time() -> None:
     bench.meter.ended("r1/c0")
     for _ in range(6):
         bench.window(1.0, 1.0, p7=1.0)
-    assert bench.meter._accounts == {}
+    assert bench.meter.accounts.open == {}
     assert len(bench.settled) == 1
 
 
@@ -308,7 +308,7 @@ def test_whatever_happens_every_joule_is_somebody_s_or_nobody_s(
         (share.call, window.from_s): share.energy_j for window in windows for share in window.shares
     }
     assert sum(shared.values()) <= totals.attributed_j
-    assert meter._accounts == {}
+    assert meter.accounts.open == {}
     assert meter.in_flight == 0
     assert len(settled) == totals.settled
     for settlement in settled:

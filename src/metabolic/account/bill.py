@@ -134,6 +134,9 @@ def _attempt(
         well_formed=None if verdict is None else verdict.well_formed,
         reasons=() if verdict is None else verdict.reasons,
         failure=attempt.failure,
+        doubtful=verdict is not None and verdict.doubtful,
+        validator="" if verdict is None else verdict.validator,
+        claims=() if verdict is None else verdict.claims,
     )
 
 

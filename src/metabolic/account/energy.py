@@ -1,10 +1,12 @@
 """Share measured joules among the calls in flight, and bound what cannot be measured.
 
-Theory. A meter (a package, a board, a node) is read at the two ends of a window. What the machine
-would have drawn idle belongs to nobody. The rest, the *active* energy, follows CPU seconds: each
-engine gets its part of the machine's busy CPU seconds, and within an engine the calls share by
-occupancy seconds times work. What other processes used stays ``unattributed``, with the idle part
-and the rounding. So, for every window and exactly, ``sum(shares) + unattributed == energy``.
+Theory. A meter (a package, a GPU, a board, a node) is read at the two ends of a window. What the
+machine would have drawn idle is shared by the seconds calls were in flight; while nothing was in
+flight, it is nobody's. The rest, the *active* energy, follows the work: where CPU seconds are read,
+each engine gets its part of the machine's busy CPU seconds, and within an engine the calls share
+by the work of their tokens (``presence``, ``weights``); where they are not (a GPU), all calls share
+by work. What other processes used stays ``unattributed``, with the idle part of their time and the
+rounding. So, for every window and exactly, ``sum(shares) + unattributed == energy``.
 
 Exactness. Joules are counted in quanta of 2**-20 J (about a microjoule, below the resolution of
 the counters), as whole numbers. Sums of such floats are exact in any order below 2**33 J, and
@@ -54,45 +56,61 @@ _WRAP_MARGIN = 1.5
 """A step across the counter's end counts as a wrap up to this multiple of the power limit."""
 
 
-class Occupancy(Struct, frozen=True, kw_only=True):
+class Occupancy(Struct, frozen=True, kw_only=True, gc=False):
     """A call's presence in one window.
 
     ``call`` is ``<request>/<call>``, ``pid`` its engine's process (``None``: unknown), ``seconds``
-    how long it was in flight within the window, ``work`` how much it asks of the engine per second
-    against the others (1 when nothing better is known).
+    how long it was in flight within the window, ``work`` what it asked of the engine there against
+    the others, in any unit (``None``: its seconds are all that is known).
     """
 
     call: str
     pid: int | None
     seconds: float
-    work: float = 1.0
+    work: float | None = None
 
 
-def settle(
+def settle(  # noqa: PLR0913 - a window is made of all of these
     *,
     meter: str,
     before: MeterReading,
     after: MeterReading,
     occupancies: tuple[Occupancy, ...],
     seconds: float,
+    in_flight_s: float | None = None,
+    by_cpu: bool = True,
 ) -> Window | None:
     """Return the window between two readings, shared among the calls that were in flight.
 
-    ``seconds`` is its length by a clock that does not jump. ``None`` is a gap: the counter went
-    back or began anew, or no time passed; nobody is then charged a guess.
+    ``seconds`` is its length by a clock that does not jump, ``in_flight_s`` for how many of them
+    anything was in flight (``None``: as many as the calls' own seconds allow). ``by_cpu`` says
+    whether CPU seconds tell who drew this meter's joules; those of a GPU do not follow them.
+    ``None`` is a gap: the counter went back or began anew, or no time passed; nobody is then
+    charged a guess.
     """
     total = _quanta(before.energy_j, after.energy_j)
     if total is None or before.epoch_id != after.epoch_id or not seconds > 0:
         return None
-    active_j = max(0, total - _idle_quanta(before, after)) / _QUANTA_PER_J
+    idle = min(total, _idle_quanta(before, after))
+    engines = _engines(before, after, occupancies, seconds=seconds, by_cpu=by_cpu)
+    used_s = sum(max(0.0, one.seconds) for one in occupancies)
+    if in_flight_s is None:
+        in_flight_s = used_s
+    ours = min(1.0, sum(one.share for one in engines)) * min(1.0, in_flight_s / seconds)
+    idle_per_s = idle / _QUANTA_PER_J * ours / used_s if used_s > 0 else 0.0
     left, shares = total, list[Share]()
-    for engine in _engines(before, after, occupancies=occupancies, seconds=seconds):
-        for occupancy, part in _parts(engine.occupancies):
-            quanta = min(left, int(active_j * engine.share * part * _QUANTA_PER_J))
-            left -= quanta
-            cpu_s = None if engine.cpu_s is None else engine.cpu_s * part
-            energy_j = quanta / _QUANTA_PER_J
-            shares.append(Share(call=occupancy.call, energy_j=energy_j, cpu_s=cpu_s))
+    for share, idle_j, cpu_s, call in _cut(engines, (total - idle) / _QUANTA_PER_J, idle_per_s):
+        waiting = min(left, int(idle_j * _QUANTA_PER_J))
+        quanta = min(left, waiting + int(share * _QUANTA_PER_J))
+        left -= quanta
+        shares.append(
+            Share(
+                call=call,
+                energy_j=quanta / _QUANTA_PER_J,
+                cpu_s=cpu_s,
+                idle_j=waiting / _QUANTA_PER_J,
+            )
+        )
     return Window(
         meter=meter,
         from_s=before.at_s,
@@ -114,25 +132,40 @@ class _Engine(Struct, frozen=True, kw_only=True):
     occupancies: tuple[Occupancy, ...]
 
 
+def _cut(
+    engines: tuple[_Engine, ...], active_j: float, idle_per_s: float
+) -> Iterable[tuple[float, float, float | None, str]]:
+    """Yield each call's active joules, idle joules, CPU seconds and name."""
+    for engine in engines:
+        for one, part in _parts(engine.occupancies):
+            cpu_s = None if engine.cpu_s is None else engine.cpu_s * part
+            idle_j = idle_per_s * max(0.0, one.seconds)
+            yield active_j * engine.share * part, idle_j, cpu_s, one.call
+
+
 def _engines(
     before: MeterReading,
     after: MeterReading,
-    *,
     occupancies: tuple[Occupancy, ...],
+    *,
     seconds: float,
+    by_cpu: bool,
 ) -> tuple[_Engine, ...]:
     """Return the engines that had calls, with their parts of the machine's busy seconds.
 
     An engine whose CPU seconds are unknown is taken to have kept one core busy while it had
-    calls, as far as the machine was busy at all.
+    calls, as far as the machine was busy at all. Without any CPU seconds all calls are as those
+    of one engine: their work says who drew what.
     """
     calls: dict[int | None, list[Occupancy]] = {}
     for occupancy in occupancies:
         calls.setdefault(occupancy.pid, []).append(occupancy)
     first, last = dict(before.cpu_s), dict(after.cpu_s)
-    known = {pid: _spent_s(pid, first, last) for pid in calls}
-    metered_s = sum(spent for spent in known.values() if spent is not None)
+    known = {pid: _spent_s(pid, first, last) for pid in calls} if by_cpu else {}
     busy_s = _busy_s(before, after)
+    metered_s = sum(spent for spent in known.values() if spent is not None)
+    if not by_cpu or (busy_s is None and all(spent is None for spent in known.values())):
+        return (_Engine(share=1.0, cpu_s=None, occupancies=occupancies),) if occupancies else ()
     guessed = {
         pid: min(seconds, sum(max(0.0, one.seconds) for one in calls[pid]))
         for pid, spent in known.items()
@@ -155,8 +188,10 @@ def _engines(
 
 
 def _parts(occupancies: tuple[Occupancy, ...]) -> Iterable[tuple[Occupancy, float]]:
-    """Return each call's part of its engine: by occupancy times work, else equal."""
-    weights = [max(0.0, one.seconds) * max(0.0, one.work) for one in occupancies]
+    """Return each call's part of its engine: by work, else by seconds, else equal."""
+    by_work = [max(0.0, one.work) for one in occupancies if one.work is not None]
+    weights = by_work if len(by_work) == len(occupancies) and sum(by_work) > 0 else []
+    weights = weights or [max(0.0, one.seconds) for one in occupancies]
     whole = sum(weights)
     if not whole > 0:
         weights, whole = [1.0] * len(occupancies), float(len(occupancies))

@@ -18,7 +18,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from metabolic.core.attempt import Answer, Attempt, Event, Failure
+from metabolic.core.attempt import Answer, Attempt, Claim, Event, Failure
 from metabolic.core.decision import Decision
 from metabolic.core.fleet import SituationRef
 from metabolic.core.hardware import Origin
@@ -29,7 +29,11 @@ RECORD_SCHEMA = 1
 
 
 class Energy(Struct, frozen=True, kw_only=True, gc=False):
-    """Joules with bounds and origin; ``provisional`` until the last meter window closed."""
+    """Joules with bounds and origin; ``provisional`` until the last meter window closed.
+
+    ``idle_j`` is the part of ``energy_j`` that the machine would have drawn idle, shared by the
+    time calls were in flight; ``None`` before the meter has spoken, and where it is not known.
+    """
 
     energy_j: float
     low_j: float
@@ -37,29 +41,43 @@ class Energy(Struct, frozen=True, kw_only=True, gc=False):
     origin: Origin
     status: Literal["provisional", "settled"] = "provisional"
     meter: str | None = None
+    idle_j: float | None = None
 
 
 class Cost(Struct, frozen=True, kw_only=True, gc=False):
-    """Dollars: tokens paid to remote APIs, and electricity of local devices (``None``: unknown)."""
+    """Dollars: tokens paid to remote APIs, and electricity of local devices (``None``: unknown).
+
+    ``rent_usd`` is the part of rented hours that the calls took; ``None`` where nothing is rented.
+    """
 
     tokens_usd: float = 0.0
     electricity_usd: float | None = None
     origin: Origin = "derived"
+    rent_usd: float | None = None
 
     @property
     def total_usd(self) -> float:
-        """Dollars of both kinds; electricity that is not known counts as none."""
-        return self.tokens_usd + (self.electricity_usd or 0.0)
+        """Dollars of all kinds; electricity that is not known counts as none."""
+        return self.tokens_usd + (self.electricity_usd or 0.0) + (self.rent_usd or 0.0)
 
 
 class Carbon(Struct, frozen=True, kw_only=True, gc=False):
-    """Grams of CO2e at the location's intensity, with the same bounds as the energy."""
+    """Grams of CO2e at the location's intensity, with the same bounds as the energy.
+
+    ``intensity_g_per_kwh`` holds the facility's overhead. ``market_g`` is the same energy at the
+    intensity of the electricity that was bought, ``embodied_g`` the part of the machine's making
+    that the calls' time stands for, ``water_l`` the water of the electricity: each apart, never
+    added, ``None`` where its factor is not configured.
+    """
 
     carbon_g: float
     low_g: float
     high_g: float
     intensity_g_per_kwh: float
     origin: Origin
+    market_g: float | None = None
+    embodied_g: float | None = None
+    water_l: float | None = None
 
 
 class Baseline(Struct, frozen=True, kw_only=True, gc=False):
@@ -71,8 +89,12 @@ class Baseline(Struct, frozen=True, kw_only=True, gc=False):
     origin: Origin = "modelled"
 
 
-class AttemptBill(Struct, frozen=True, kw_only=True, gc=False):
-    """The bill of one call: what it was, what it used, what it cost. No text."""
+class AttemptBill(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """The bill of one call: what it was, what it used, what it cost. No text.
+
+    ``claims`` is the full list of what the validators held against evidence, ``doubtful`` and
+    ``validator`` their word and their names.
+    """
 
     call: str
     deployment: str
@@ -87,6 +109,9 @@ class AttemptBill(Struct, frozen=True, kw_only=True, gc=False):
     well_formed: bool | None
     reasons: tuple[str, ...]
     failure: Failure | None
+    doubtful: bool = False
+    validator: str = ""
+    claims: tuple[Claim, ...] = ()
 
 
 class Receipt(Struct, frozen=True, kw_only=True, gc=False):
@@ -115,15 +140,22 @@ class Receipt(Struct, frozen=True, kw_only=True, gc=False):
     baselines: tuple[Baseline, ...]
 
 
-class Share(Struct, frozen=True, kw_only=True, gc=False):
+class Share(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """One call's part of a closed window: joules and the engine's CPU seconds (``None``: unknown).
 
-    ``call`` is ``<request id>/<call id>``.
+    ``call`` is ``<request id>/<call id>``; ``idle_j`` the part of ``energy_j`` that would have
+    been drawn idle. Within a settlement of several meters ``meter`` names the share's own, with
+    its origin and bounds; ``None`` is the settlement's.
     """
 
     call: str
     energy_j: float
     cpu_s: float | None = None
+    idle_j: float = 0.0
+    meter: str | None = None
+    origin: Origin | None = None
+    low_ratio: float | None = None
+    high_ratio: float | None = None
 
 
 class Window(Struct, frozen=True, kw_only=True, gc=False):
