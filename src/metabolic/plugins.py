@@ -40,17 +40,29 @@ if TYPE_CHECKING:
 
 BUILTIN: Mapping[str, Mapping[str, str]] = {
     "sensors": {
+        "apple_pressure": "metabolic.sense.apple_pressure",
         "battery": "metabolic.sense.battery",
+        "dcgm": "metabolic.sense.dcgm",
         "fake": "metabolic.sense.fake",
         "host": "metabolic.sense.host",
         "hwmon": "metabolic.sense.hwmon",
+        "macmon": "metabolic.sense.macmon",
+        "nvidia": "metabolic.sense.nvidia",
+        "nvidia_smi": "metabolic.sense.nvidia_smi",
+        "powermetrics": "metabolic.sense.powermetrics",
+        "prometheus": "metabolic.sense.prometheus",
         "rapl": "metabolic.sense.rapl",
+        "redfish": "metabolic.sense.redfish",
         "thermal": "metabolic.sense.thermal",
     },
     "meters": {
         "fake": "metabolic.sense.fake_meter",
+        "macmon": "metabolic.sense.macmon_meter",
         "modelled": "metabolic.sense.modelled",
+        "nvidia": "metabolic.sense.nvidia_meter",
+        "prometheus": "metabolic.sense.prometheus_meter",
         "rapl": "metabolic.sense.rapl_meter",
+        "redfish": "metabolic.sense.redfish_meter",
     },
     "classifiers": {
         "fake": "metabolic.classify.fake",

@@ -11,7 +11,7 @@ from metabolic.core.receipt import Settlement
 from metabolic.execute.meter import EnergyMeter
 from metabolic.sense import probe
 
-_SENSORS = ("host", "hwmon", "thermal", "rapl", "battery")
+_SENSORS = ("host", "hwmon", "thermal", "rapl", "battery", "nvidia")
 
 
 def probe_of(config: Config) -> probe.Probe:
