@@ -18,6 +18,7 @@ COMMANDS = (
     ("sense", "metabolic.cli.sense:sense", "Show what the machine reads, and what it can afford."),
     ("explain", "metabolic.cli.explain:explain", "Show how a prompt would be routed, and why."),
     ("receipts", "metabolic.cli.receipts:receipts", "Show what requests took."),
+    ("calibrate", "metabolic.cli.calibrate:calibrate", "Certify which drafts may be kept."),
     ("replay", "metabolic.cli.replay:replay", "Fold stored records again and compare."),
     ("bench", "metabolic.cli.bench:app", "Measure the gateway, the cascade and their parts."),
     ("doctor", "metabolic.cli.doctor:doctor", "Check configuration, models, sensors and ports."),

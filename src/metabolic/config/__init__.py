@@ -8,6 +8,7 @@ its default is in ``docs/configuration.md``; a test holds that page to these Str
 __all__ = [
     "AdapterTable",
     "BeliefTable",
+    "CertificateTable",
     "Config",
     "DeploymentTable",
     "EnergyTable",
@@ -31,6 +32,7 @@ from metabolic.config.secret import Secret
 from metabolic.config.tables import (
     AdapterTable,
     BeliefTable,
+    CertificateTable,
     Config,
     DeploymentTable,
     EnergyTable,

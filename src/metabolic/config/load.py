@@ -19,6 +19,7 @@ from metabolic.config.secret import Secret
 from metabolic.config.tables import (
     AdapterTable,
     BeliefTable,
+    CertificateTable,
     Config,
     DeploymentTable,
     EnergyTable,
@@ -55,6 +56,7 @@ _ARRAYS: dict[str, tuple[str, type[msgspec.Struct]]] = {
     "deployment": ("deployments", DeploymentTable),
     "virtual": ("virtuals", VirtualTable),
     "belief": ("beliefs", BeliefTable),
+    "certificate": ("certificates", CertificateTable),
 }
 """``[[name]]``, the field of ``Config`` that collects it, and the Struct of one entry."""
 

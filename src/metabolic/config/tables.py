@@ -6,6 +6,7 @@ __all__ = [
     "URL",
     "AdapterTable",
     "BeliefTable",
+    "CertificateTable",
     "Config",
     "DeploymentTable",
     "EnergyTable",
@@ -238,6 +239,12 @@ class BeliefTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
         )
 
 
+class CertificateTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[[certificate]]``: a file that ``metabolic calibrate`` wrote; relative to this file."""
+
+    path: Annotated[str, Meta(min_length=1)]
+
+
 class RoutingTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``[routing]``: how to choose among deployments, and how long to wait for each.
 
@@ -291,6 +298,7 @@ class Config(Struct, frozen=True, kw_only=True):
     deployments: tuple[DeploymentTable, ...] = ()
     virtuals: tuple[VirtualTable, ...] = ()
     beliefs: tuple[BeliefTable, ...] = ()
+    certificates: tuple[CertificateTable, ...] = ()
     routing: RoutingTable = RoutingTable()
     ledger: LedgerTable = LedgerTable()
     source: str = "embedded defaults"

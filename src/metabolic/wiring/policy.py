@@ -5,6 +5,7 @@ __all__ = ["Chooser", "policy_of"]
 import os
 
 from metabolic.config import Config
+from metabolic.core.certificate import Certificate
 from metabolic.core.decision import Belief, Policy
 from metabolic.core.fleet import FleetSpec
 from metabolic.core.hardware import HardwareState
@@ -12,11 +13,21 @@ from metabolic.core.metabolic import MetabolicState, Profile
 from metabolic.decide.digest import sealed
 from metabolic.decide.estimate import Prepared, prepare
 from metabolic.decide.profiles import detect, profile, transition
+from metabolic.wiring.certificates import certificates_of, score_of
 from metabolic.wiring.defaults import BELIEFS
 
 
-def policy_of(config: Config, in_force: Profile) -> Policy:
-    """Return the sealed policy of a configuration with this profile in force."""
+def policy_of(
+    config: Config,
+    in_force: Profile,
+    *,
+    certificates: tuple[Certificate, ...] = (),
+    alarms: tuple[str, ...] = (),
+) -> Policy:
+    """Return the sealed policy of a configuration with this profile in force.
+
+    ``alarms`` are lanes that have drifted: their certificates are not in force.
+    """
     own = tuple(one.belief() for one in config.beliefs)
     named = {(one.deployment, one.lane) for one in own}
     shipped: tuple[Belief, ...] = tuple(
@@ -36,6 +47,9 @@ def policy_of(config: Config, in_force: Profile) -> Policy:
             reference=config.routing.reference,
             max_stages=config.routing.max_stages,
             stage_timeout_s=config.routing.stage_timeout_s,
+            score=score_of(config),
+            certificates=certificates,
+            alarms=alarms,
         )
     )
 
@@ -51,6 +65,8 @@ class Chooser:
         self._override = None if name == "auto" else name
         self.home = profile(detect(hardware, cores=os.cpu_count()) if name == "auto" else name)
         self._made: dict[str, Prepared] = {}
+        self._certificates = certificates_of(config)
+        self._alarms: tuple[str, ...] = ()
         self.prepared = self._of(self.home)
 
     @property
@@ -64,10 +80,20 @@ class Chooser:
         if in_force is not self.policy.profile:
             self.prepared = self._of(in_force)
 
+    def alarm(self, lanes: tuple[str, ...]) -> None:
+        """Take these lanes' certificates out of force, and only these."""
+        if lanes != self._alarms:
+            self._alarms = lanes
+            self._made.clear()
+            self.prepared = self._of(self.policy.profile)
+
     def _of(self, in_force: Profile) -> Prepared:
         """Return the prepared policy of a profile, made once."""
         made = self._made.get(in_force.name)
         if made is None:
-            made = prepare(self._fleet, policy_of(self._config, in_force))
+            policy = policy_of(
+                self._config, in_force, certificates=self._certificates, alarms=self._alarms
+            )
+            made = prepare(self._fleet, policy)
             self._made[in_force.name] = made
         return made

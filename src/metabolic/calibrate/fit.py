@@ -1,0 +1,88 @@
+"""One certificate for each lane and small deployment, holding jointly."""
+
+__all__ = ["Asked", "fit"]
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from msgspec import Struct
+
+from metabolic.calibrate.rows import Labelled, thin
+from metabolic.core.certificate import Certificate, Labeller
+from metabolic.core.errors import ConfigError
+from metabolic.decide.certificate import GRID, Pair, Subject, certify
+
+
+class Asked(Struct, frozen=True, kw_only=True):
+    """What is to be certified.
+
+    ``epsilon`` is the most that may be lost, ``delta`` the chance that any lane loses more.
+    ``deployment`` and ``reference`` hold for rows that do not name theirs; ``models`` are model
+    ids by deployment, as far as known.
+    """
+
+    labeller: Labeller
+    score: str
+    epsilon: float = 0.05
+    delta: float = 0.1
+    deployment: str | None = None
+    reference: str | None = None
+    grid: tuple[float, ...] = GRID
+    models: Mapping[str, str] = {}
+    seed: int = 0
+
+
+def fit(rows: Iterable[Labelled], asked: Asked) -> tuple[Certificate, ...]:
+    """Return a certificate for each lane and pair, also those that were refused, by lane.
+
+    Every lane with rows counts when ``delta`` is split, certified or not, so which lanes are
+    certified cannot bias the split.
+
+    Raises:
+        ConfigError: no rows, or rows of which nobody knows whose they are.
+    """
+    groups: dict[tuple[str, str, str], list[Labelled]] = {}
+    for one in rows:
+        small, large = one.deployment or asked.deployment, one.reference or asked.reference
+        if small is None or large is None:
+            message = "whose drafts, against whose answers? give --deployment and --reference"
+            raise ConfigError(message)
+        groups.setdefault((one.lane, small, large), []).append(one)
+    if not groups:
+        message = "there are no labelled rows"
+        raise ConfigError(message)
+    return tuple(
+        _one(
+            found,
+            Subject(
+                lane=lane,
+                deployment=small,
+                reference=large,
+                labeller=asked.labeller,
+                score=asked.score,
+                models=_models(asked, small, large),
+            ),
+            asked,
+            lanes=len(groups),
+        )
+        for (lane, small, large), found in sorted(groups.items())
+    )
+
+
+def _models(asked: Asked, small: str, large: str) -> tuple[str, ...]:
+    """Return the model ids of a pair; nothing if one of them is not known."""
+    known = asked.models.get(small), asked.models.get(large)
+    return () if known[0] is None or known[1] is None else (known[0], known[1])
+
+
+def _one(found: Sequence[Labelled], subject: Subject, asked: Asked, *, lanes: int) -> Certificate:
+    """Return the certificate of one lane."""
+    drawn = thin(found, seed=asked.seed)
+    return certify(
+        [Pair(confidence=one.confidence, loss=one.loss) for one in drawn],
+        subject,
+        epsilon=asked.epsilon,
+        delta=asked.delta,
+        lanes=lanes,
+        grid=asked.grid,
+        seed=asked.seed,
+    )

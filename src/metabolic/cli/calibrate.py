@@ -1,0 +1,148 @@
+"""``metabolic calibrate``: certify which drafts may be kept, from labelled answers."""
+
+__all__ = ["calibrate"]
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+from cyclopts.validators import Number
+
+from metabolic.calibrate.fit import Asked, fit
+from metabolic.calibrate.rows import Labelled, from_ledger, labelled, read
+from metabolic.cli import show
+from metabolic.cli.ledgers import moment, open_ledger
+from metabolic.config import Config, load
+from metabolic.config.certificates import write_certificates
+from metabolic.core.certificate import Certificate, Labeller
+from metabolic.decide.certificate import GRID
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+Share = Annotated[float, Parameter(validator=Number(gt=0, lt=1))]
+Flag = Annotated[bool, Parameter(negative="")]
+
+
+def calibrate(  # noqa: PLR0913 - each is an option of the command
+    labels: Path,
+    *,
+    labeller: Labeller,
+    out: Path = Path("certificates.json"),
+    epsilon: Share = 0.05,
+    delta: Share = 0.1,
+    deployment: str | None = None,
+    reference: str | None = None,
+    score: str | None = None,
+    grid: tuple[float, ...] = GRID,
+    from_records: Flag = False,
+    ledger: Path | None = None,
+    since: str | None = None,
+    seed: int = 0,
+    config: Annotated[Path | None, Parameter(env_var="METABOLIC_CONFIG")] = None,
+    json: Flag = False,
+) -> int:
+    """Certify, lane by lane, at which confidence a small model's draft may be kept.
+
+    Exits with 1 when no lane could be certified.
+
+    Args:
+        labels: A .jsonl, .csv or .parquet file: lane, score, and correct_small with correct_large,
+            or preference (draft, reference, tie). With --from-records: id and the label.
+        labeller: Who labelled: exact_match, deterministic_check, user_feedback or judge.
+        out: Where to write the certificates.
+        epsilon: The most that may be lost: share of queries, reference preferred less draft.
+        delta: The chance that any lane loses more than that.
+        deployment: Whose drafts, where the rows do not say.
+        reference: Against whose answers, where the rows do not say.
+        score: The scorer's name and version; else that of the configuration's validators.
+        grid: The thresholds to test, chosen without these rows.
+        from_records: Take score, lane and deployments from the ledger's records.
+        ledger: The ledger's file (else the configured one).
+        since: Records from when on: ``7d``, ``2026-11-22``.
+        seed: Of the order of the rows.
+        config: The configuration file.
+        json: Print JSON instead of a table.
+    """
+    settings = load(config)
+    if from_records or ledger is not None:
+        rows = _joined(labels, ledger, settings, since=since)
+    else:
+        rows = labelled(read(labels), source=str(labels))
+    asked = Asked(
+        labeller=labeller,
+        score=score or _score(settings),
+        epsilon=epsilon,
+        delta=delta,
+        deployment=deployment,
+        reference=reference,
+        grid=grid,
+        models=_models(settings),
+        seed=seed,
+    )
+    made = fit(rows, asked)
+    write_certificates(out, made)
+    _print(made, out, as_json=json)
+    return 0 if any(one.refused is None for one in made) else 1
+
+
+def _joined(
+    labels: Path, ledger: Path | None, settings: Config, *, since: str | None
+) -> list[Labelled]:
+    """Return labels joined with the ledger's records."""
+    opened = open_ledger(ledger, settings)
+    try:
+        records = opened.records(moment(since, now_s=time.time()), None)
+        return from_ledger(records, read(labels), source=str(labels))
+    finally:
+        opened.close()
+
+
+def _score(settings: Config) -> str:
+    """Return the name of the configured scorer."""
+    from metabolic.wiring.certificates import score_of  # noqa: PLC0415 - `--help` does without
+
+    return score_of(settings)
+
+
+def _models(settings: Config) -> dict[str, str]:
+    """Return model ids by deployment, as far as the configuration names them."""
+    return {one.name: one.model or one.upstream_model or one.name for one in settings.deployments}
+
+
+def _print(made: Sequence[Certificate], out: Path, *, as_json: bool) -> None:
+    """Print what was certified and what was refused."""
+    if as_json:
+        show.print_json(made)
+        return
+    console = show.console()
+    console.print(_table(made))
+    for one in made:
+        if one.refused is not None:
+            console.print(f"{one.lane}: refused: {one.refused}", markup=False, soft_wrap=True)
+    console.print(f"written to {out}; name it in [[certificate]] path", markup=False)
+
+
+def _table(made: Sequence[Certificate]) -> "Table":
+    """Return certificates as a table; the figures are those of the loosest threshold."""
+    heads = ("lane", "drafts", "reference", ">rows", ">needed", ">certified", ">from", ">kept")
+    rows: list[tuple[str, ...]] = []
+    for one in made:
+        last = one.thresholds[-1] if one.thresholds else None
+        rows.append(
+            (
+                one.lane,
+                one.deployment,
+                one.reference,
+                str(one.rows),
+                "–" if one.labels_needed is None else str(one.labels_needed),
+                f"{len(one.thresholds)} of {one.tested}",
+                show.figure(None if last is None else last.min_confidence),
+                show.figure(None if last is None else last.kept_ratio),
+                show.figure(None if last is None else last.loss_ratio),
+                show.figure(None if last is None else last.kept_loss_ratio),
+            )
+        )
+    return show.table("Certificates", (*heads, ">loss", ">among kept"), rows)
