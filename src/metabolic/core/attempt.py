@@ -87,7 +87,7 @@ class Choice(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
 class Failure(Struct, frozen=True, kw_only=True, gc=False):
     """Why a call gave no answer; ``status`` is the upstream's HTTP status, if it gave one.
 
-    ``code`` is the upstream's own word for it (``context_length_exceeded``), if it gave a plain one.
+    ``code`` is the upstream's own word for it, such as ``context_length_exceeded``, if it is plain.
     """
 
     kind: FailureKind

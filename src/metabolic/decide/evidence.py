@@ -64,7 +64,8 @@ def merge(verdicts: Sequence[Verdict]) -> Verdict:
     """Return one verdict for what several validators said of the same answer.
 
     Well-formed when all say so, doubtful when any does; the confidence is the lowest of those
-    known, ``None`` when none is. Reasons keep their order. Nobody's verdict is well-formed.
+    known, ``None`` when none is. Reasons, claims and signals keep their order. Nobody's verdict
+    is well-formed.
     """
     if len(verdicts) == 1:
         return verdicts[0]
@@ -75,4 +76,6 @@ def merge(verdicts: Sequence[Verdict]) -> Verdict:
         confidence=min(known) if known else None,
         reasons=tuple(reason for verdict in verdicts for reason in verdict.reasons),
         validator="+".join(verdict.validator for verdict in verdicts if verdict.validator),
+        claims=tuple([claim for verdict in verdicts for claim in verdict.claims]),
+        signals=tuple([signal for verdict in verdicts for signal in verdict.signals]),
     )
