@@ -6,6 +6,7 @@ from metabolic.core.decision import Candidate, Estimate
 from metabolic.core.fleet import Load
 from metabolic.core.request import NO_LIMITS, Ask
 from metabolic.decide.estimate import Known, View, estimate
+from metabolic.decide.impacts import too_large
 
 _COLD = frozenset({"stopped", "asleep"})
 
@@ -77,9 +78,21 @@ def _unproven(seen: View, known: Known) -> str | None:
         return None
     if deployment.tasks and seen.signals.task not in deployment.tasks:
         return f"not proven for {seen.signals.task}"
-    if profile.tiers and deployment.model.tier not in profile.tiers:
-        return f"profile {profile.name} does not use {deployment.model.tier} models"
-    return None
+    if profile.tiers:
+        reason = _outside(seen, known)
+        if reason is not None:
+            return reason
+    if seen.strain is None:
+        return None
+    return too_large(seen.strain, deployment, seen.prepared.smallest)
+
+
+def _outside(seen: View, known: Known) -> str | None:
+    """Return why a thrifty profile leaves it out: its size, or a query that it defers."""
+    profile, tier = seen.policy.profile, known.deployment.model.tier
+    if profile.defer_above is not None and seen.signals.p_complex > profile.defer_above:
+        return f"profile {profile.name} defers complex queries" if known.local else None
+    return None if tier in profile.tiers else f"profile {profile.name} does not use {tier} models"
 
 
 def _over_limit(ask: Ask, judged: Estimate) -> str | None:

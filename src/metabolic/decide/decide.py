@@ -17,8 +17,10 @@ from metabolic.decide.assurance import Held, assure
 from metabolic.decide.candidates import judge
 from metabolic.decide.cascade import Fit, choose
 from metabolic.decide.estimate import Prepared, View, prepare, view
+from metabolic.decide.impacts import Strain, speculation
+from metabolic.decide.strained import choose_for
 
-DECISION_VERSION = 2
+DECISION_VERSION = 3
 """Raised whenever the same inputs may give another decision; replay compares equal versions."""
 
 _MAX_FALLBACKS = 3
@@ -76,8 +78,9 @@ def _unproven(
     Their answers are marked degraded. Without any, nobody may answer.
     """
     judged = [judge(seen, one, loads.get(one.name), strict=False) for one in prepared.known]
+    outside = _outside(seen.policy.profile, prepared)
     able = [
-        (-one.estimate.p_correct, one.deployment)
+        (one.deployment in outside, -one.estimate.p_correct, one.deployment)
         for one in judged
         if one.rejected is None and one.estimate is not None
     ]
@@ -86,12 +89,21 @@ def _unproven(
         seen,
         candidates,
         fallbacks=tuple(
-            Stage(deployment=name, timeout_s=timeout_s) for _, name in sorted(able)[:_MAX_FALLBACKS]
+            Stage(deployment=name, timeout_s=timeout_s)
+            for _, _, name in sorted(able)[:_MAX_FALLBACKS]
         ),
         reasons=("only deployments that are not proven for this can answer",)
         if able
         else ("no deployment may answer",),
     )
+
+
+def _outside(profile: Profile, prepared: Prepared) -> frozenset[str]:
+    """Return the deployments of a size that the profile does not use."""
+    if not profile.tiers:
+        return frozenset()
+    tiers = profile.tiers
+    return frozenset([one.name for one in prepared.known if one.deployment.model.tier not in tiers])
 
 
 def why_none(decision: Decision) -> str:
@@ -150,7 +162,7 @@ def _assured(seen: View, candidates: tuple[Candidate, ...], fit: list[Fit], held
         held,
         fit,
         level=seen.metabolic.level,
-        preference=_dial(ask, policy),
+        preference=_dial(seen),
         max_stages=1 if _single(ask) else policy.max_stages,
         min_gain_ratio=policy.profile.min_gain_ratio,
     )
@@ -183,9 +195,11 @@ def _plan(
 ) -> Decision:
     """Choose the stages by expected net cost."""
     ask, policy = seen.ask, seen.policy
+    if seen.strain is not None:
+        return _strained(seen, seen.strain, candidates, fit, reasons=reasons)
     chosen, reference, plans, abstained = choose(
         fit,
-        max_loss=_max_loss(ask, policy),
+        max_loss=_dial(seen) * policy.profile.max_loss_ratio,
         min_gain_ratio=policy.profile.min_gain_ratio,
         max_stages=1 if _single(ask) else policy.max_stages,
     )
@@ -201,19 +215,46 @@ def _plan(
     )
 
 
-def _max_loss(ask: Ask, policy: Policy) -> float:
-    """Return the quality a plan may give up: the dial times the profile's bound."""
-    return _dial(ask, policy) * policy.profile.max_loss_ratio
+def _strained(
+    seen: View,
+    strain: Strain,
+    candidates: tuple[Candidate, ...],
+    fit: list[Fit],
+    *,
+    reasons: tuple[str, ...],
+) -> Decision:
+    """Choose the stages on a machine that is not calm."""
+    ask, policy = seen.ask, seen.policy
+    found = choose_for(
+        seen,
+        strain,
+        fit,
+        dial=_dial(seen),
+        max_stages=1 if _single(ask) else policy.max_stages,
+    )
+    return _decision(
+        seen,
+        candidates,
+        stages=_stages(found.plan, policy, _threshold(policy.profile, seen.metabolic)),
+        fallbacks=_fallbacks(found.plan, fit, policy),
+        plans=found.plans,
+        reference=policy.reference or found.reference.stages[0],
+        abstained=found.abstained,
+        reasons=(*reasons, *strain.reasons),
+    )
 
 
-def _dial(ask: Ask, policy: Policy) -> float:
-    """Return the dial in force: the request's, the policy's, or the profile's."""
-    dial = ask.preference
-    if dial is None:
-        dial = policy.preference
-    if dial is None:
-        dial = policy.profile.preference
-    return min(1.0, max(0.0, dial))
+def _dial(seen: View) -> float:
+    """Return the dial in force: the request's, else the policy's or the profile's.
+
+    What the client did not ask for, a battery moves towards thrift.
+    """
+    asked, policy = seen.ask.preference, seen.policy
+    if asked is not None:
+        return min(1.0, max(0.0, asked))
+    dial = policy.profile.preference if policy.preference is None else policy.preference
+    dial = min(1.0, max(0.0, dial))
+    return dial if seen.strain is None else dial + (1 - dial) * seen.strain.thrift_ratio
 
 
 def _threshold(profile: Profile, metabolic: MetabolicState) -> float | None:
@@ -281,4 +322,5 @@ def _decision(  # noqa: PLR0913 - one keyword for each part of a decision
         reasons=reasons,
         policy_id=seen.policy.id,
         decision_version=DECISION_VERSION,
+        speculation=speculation(seen.metabolic, seen.policy.profile),
     )

@@ -3,7 +3,8 @@
 Theory. Every option gets one figure to be compared by, ``net_usd``: tokens paid, plus the
 electricity of the *marginal* joules (what the meter would not read without this request), plus
 their carbon where it has a price. Local energy costs more when its device is hot:
-``x (1 + heat_weight x throttle risk)``; an unknown risk moves nothing. A prompt cache that
+``x (1 + heat_weight x throttle risk)``, or when a battery or a power budget asks for thrift
+(``decide.impacts``); an unknown risk moves nothing. A prompt cache that
 would be lost is in the figure, since only the tokens a deployment really has cached are cheap.
 
 Quality is P(correct): a prior by model size and complexity, moved by evidence of the lane. The
@@ -40,6 +41,7 @@ from metabolic.core.metabolic import MetabolicState
 from metabolic.core.request import Ask
 from metabolic.core.signals import Signals
 from metabolic.decide.assurance import Held, hold
+from metabolic.decide.impacts import Strain, extra_price, strain_of
 
 PRIOR_ROWS = 20
 """How many labelled outcomes the size prior is worth."""
@@ -85,20 +87,23 @@ class Known(Struct, frozen=True, kw_only=True):
 class Prepared(Struct, frozen=True, kw_only=True):
     """Fleet and policy, indexed: the deployments by name, and the price of a joule.
 
-    ``held`` are the certificates by lane; empty costs nothing.
+    ``devices`` are those it draws from here, ``smallest`` its smallest local model. ``held`` are
+    the certificates by lane; empty costs nothing.
     """
 
     fleet_id: str
     policy: Policy
     known: tuple[Known, ...]
     usd_per_j: float
+    devices: frozenset[str] = frozenset()
+    smallest: str | None = None
     held: dict[str, Held] = {}
 
 
 class View(Struct, frozen=True, kw_only=True):
     """One request against the prepared fleet: what is the same for all deployments.
 
-    ``warm`` and ``learned`` are by deployment; ``local_usd_per_j`` includes the heat.
+    ``warm`` and ``learned`` are by deployment. ``strain`` is ``None`` on a calm machine.
     """
 
     ask: Ask
@@ -108,7 +113,8 @@ class View(Struct, frozen=True, kw_only=True):
     output_tokens: int
     prefix_tokens: int
     usd_per_j: float
-    local_usd_per_j: float
+    prepared: Prepared
+    strain: Strain | None
     warm: dict[str, int]
     learned: dict[str, tuple[float, int]]
 
@@ -135,6 +141,8 @@ def prepare(fleet: FleetSpec, policy: Policy) -> Prepared:
         ),
         usd_per_j=electricity_usd(1.0, usd_per_kwh=policy.usd_per_kwh)
         + carbon_kg * policy.usd_per_kg_co2e,
+        devices=frozenset([one.device for one in fleet.deployments if one.device is not None]),
+        smallest=_smallest(fleet),
         held=hold(
             policy.certificates,
             score=policy.score,
@@ -142,6 +150,20 @@ def prepare(fleet: FleetSpec, policy: Policy) -> Prepared:
             alarms=policy.alarms,
         ),
     )
+
+
+def _smallest(fleet: FleetSpec) -> str | None:
+    """Return the local deployment that takes the least memory; ``None`` without any."""
+    local = [one for one in fleet.deployments if one.device is not None]
+    found = min(
+        local,
+        key=lambda one: (
+            one.memory_bytes or one.model.file_bytes or parameters_of(one.model),
+            one.name,
+        ),
+        default=None,
+    )
+    return None if found is None else found.name
 
 
 def _known(deployment: Deployment, beliefs: dict[str, Belief]) -> Known:
@@ -196,8 +218,6 @@ def view(ask: Ask, signals: Signals, metabolic: MetabolicState, prepared: Prepar
     output = signals.expected_output_tokens
     if ask.max_output_tokens is not None:
         output = min(output, ask.max_output_tokens)
-    risk = metabolic.throttle_risk_ratio or 0.0
-    heat = 1 + prepared.policy.profile.heat_weight * risk
     return View(
         ask=ask,
         signals=signals,
@@ -206,7 +226,8 @@ def view(ask: Ask, signals: Signals, metabolic: MetabolicState, prepared: Prepar
         output_tokens=output * ask.n,
         prefix_tokens=max([one.prefix_tokens for one in ask.warm], default=0) if ask.warm else 0,
         usd_per_j=prepared.usd_per_j,
-        local_usd_per_j=prepared.usd_per_j * heat,
+        prepared=prepared,
+        strain=strain_of(metabolic, prepared.policy.profile),
         warm={one.deployment: one.prefix_tokens for one in ask.warm} if ask.warm else {},
         learned={one.deployment: (one.p_correct, one.evidence) for one in signals.p_correct}
         if signals.p_correct
@@ -221,12 +242,14 @@ def estimate(seen: View, known: Known, load: Load | None) -> Estimate:
     fresh = tokens - cached
     cost = None if known.usd is None else known.usd.of(fresh, cached, output)
     energy = None if known.energy_j is None else known.energy_j.of(fresh, cached, output)
-    net, carbon, lost = cost or 0.0, None, 0.0
+    net, carbon, lost, usd_per_j = cost or 0.0, None, 0.0, seen.usd_per_j
+    if seen.strain is not None and known.local:
+        usd_per_j *= 1 + extra_price(seen.strain, known.deployment.device, seen.prepared.devices)
     if energy is not None:
-        net += energy * seen.local_usd_per_j
+        net += energy * usd_per_j
         carbon = carbon_g(energy, g_per_kwh=seen.policy.g_per_kwh)
     elif cost is None or known.local:
-        net += known.modelled_j.of(fresh, cached, output) * seen.usd_per_j
+        net += known.modelled_j.of(fresh, cached, output) * usd_per_j
     if seen.prefix_tokens > cached and known.deployment.price is not None:
         lost = lost_cache_usd(known.deployment.price, prefix_tokens=seen.prefix_tokens - cached)
     p_correct, p_accept, p_kept, rows = _quality(seen, known)

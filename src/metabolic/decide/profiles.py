@@ -42,6 +42,8 @@ PROFILES: tuple[Profile, ...] = (
         thresholds=_thresholds(nominal=0.90, elevated=0.86, critical=0.82),
         heat_weight=1.0,
         battery_reserve_ratio=0.0,
+        warm_loss_ratio=0.05,
+        hot_loss_ratio=0.15,
     ),
     Profile(
         name="edge",
@@ -51,6 +53,9 @@ PROFILES: tuple[Profile, ...] = (
         speculation="conditional",
         thresholds=_thresholds(nominal=0.82, elevated=0.77, critical=0.70),
         heat_weight=2.0,
+        warm_loss_ratio=0.10,
+        hot_loss_ratio=0.30,
+        battery_weight=1.0,
     ),
     Profile(
         name="mcu",
@@ -61,6 +66,10 @@ PROFILES: tuple[Profile, ...] = (
         speculation="off",
         thresholds=_thresholds(nominal=0.74, elevated=0.70, critical=0.65),
         heat_weight=4.0,
+        warm_loss_ratio=0.25,
+        hot_loss_ratio=0.50,
+        battery_weight=2.0,
+        defer_above=0.5,
     ),
 )
 """The profiles, most generous first."""
