@@ -1,6 +1,15 @@
 """Put readings into a state: the first source wins, and any source beats a model."""
 
-__all__ = ["Field", "Named", "fields_of", "signals", "with_battery", "with_device", "with_signals"]
+__all__ = [
+    "Field",
+    "Kind",
+    "Named",
+    "fields_of",
+    "signals",
+    "with_battery",
+    "with_device",
+    "with_signals",
+]
 
 from collections.abc import Iterator
 from typing import Literal, cast
