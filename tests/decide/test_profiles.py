@@ -1,10 +1,11 @@
 """The three profiles, and when one gives way to another."""
 
 import pytest
+from msgspec.structs import replace
 
 from metabolic.core.errors import ConfigError
 from metabolic.core.hardware import Battery, DeviceState, HardwareState, Reading
-from metabolic.core.metabolic import Level, MetabolicState
+from metabolic.core.metabolic import Fold, Level, MetabolicState
 from metabolic.decide.profiles import PROFILES, detect, profile, transition
 
 
@@ -108,6 +109,22 @@ def test_a_low_battery_forces_thrift_until_it_has_recovered(
 ) -> None:
     state = MetabolicState(battery_ratio=battery_ratio, on_battery=on_battery, profile=now)
     assert transition(profile("edge"), state).name == name
+
+
+def test_recovery_takes_one_profile_a_dwell() -> None:
+    home = profile("datacenter")
+    states = [
+        MetabolicState(profile=name, at_s=at_s, fold=Fold(profile_since_s=100.0), battery_ratio=0.9)
+        for name, at_s in (("mcu", 110.0), ("mcu", 131.0), ("edge", 110.0), ("edge", 131.0))
+    ]
+    found = [transition(home, one).name for one in states]
+    assert found == ["mcu", "edge", "edge", "datacenter"]
+
+
+def test_the_operator_s_power_budget_holds_in_every_profile() -> None:
+    low = MetabolicState(battery_ratio=0.05, on_battery=True)
+    home = replace(profile("edge"), power_budget_w=40.0)
+    assert transition(home, low).power_budget_w == 40.0
 
 
 def test_what_an_operator_says_wins_over_the_battery() -> None:

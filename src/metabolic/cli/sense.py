@@ -1,6 +1,6 @@
 """``metabolic sense``: what the machine reads, what that allows, and what reading it costs."""
 
-__all__ = ["Cost", "Missing", "Report", "Signal", "sense"]
+__all__ = ["Cost", "Loser", "Missing", "Report", "Signal", "sense"]
 
 import os
 import sys
@@ -18,7 +18,8 @@ from metabolic.config import Config, load
 from metabolic.core.hardware import HardwareState, Reading
 from metabolic.core.metabolic import MetabolicState
 from metabolic.decide.metabolism import assess
-from metabolic.decide.profiles import detect, profile, transition
+from metabolic.decide.profiles import detect, transition
+from metabolic.wiring.policy import home_of
 from metabolic.wiring.senses import probe_of
 
 if TYPE_CHECKING:
@@ -51,15 +52,25 @@ _WANTED = (
 """Signals one would like to have, and why they may be missing."""
 
 
+class Loser(Struct, frozen=True, kw_only=True):
+    """Another source of a signal, which was not taken: a later one, or a model's guess."""
+
+    value: float
+    origin: str
+    source: str
+    age_s: float
+
+
 class Signal(Struct, frozen=True, kw_only=True):
-    """One signal as it is shown; ``origin`` and ``source`` are ``None`` for yes and no."""
+    """One signal as it is shown; ``origin`` and ``source`` are ``None`` for yes, no and words."""
 
     name: str
-    value: float | bool
+    value: float | bool | str
     unit: str
     origin: str | None
     source: str | None
     age_s: float | None
+    losers: tuple[Loser, ...] = ()
 
 
 class Missing(Struct, frozen=True, kw_only=True):
@@ -134,14 +145,13 @@ class _Watcher:
     """Folds the probe's states into a level, as the gateway does."""
 
     def __init__(self, config: Config) -> None:
-        self._probe = probe = probe_of(config)
+        self._probe = probe = probe_of(config, apart=True)
         self._root = config.sense.root
         probe.start()
         self._period_s = config.sense.period_s
         name = config.profile.name
         self._override = None if name == "auto" else name
-        home = detect(probe.latest(), cores=os.cpu_count()) if name == "auto" else name
-        self._home = profile(home)
+        self._home = home_of(config, detect(probe.latest(), cores=os.cpu_count()))
         self._state = assess(probe.latest(), None, self._home)
 
     def look(self, seconds: float) -> None:
@@ -155,7 +165,14 @@ class _Watcher:
     def report(self) -> Report:
         """Return what is known now."""
         hardware = self._probe.latest()
-        found = tuple(_signal(name, field) for name, field in self._probe.signals())
+        losers: dict[str, list[Loser]] = {}
+        for name, field in self._probe.losers():
+            if isinstance(field, Reading):
+                losers.setdefault(name, []).append(_loser(field))
+        found = tuple(
+            _signal(name, field, tuple(losers.get(name, ())))
+            for name, field in self._probe.signals()
+        )
         return Report(
             at_s=hardware.taken_at_s,
             root=self._root,
@@ -185,7 +202,11 @@ class _Watcher:
         )
 
 
-def _signal(name: str, field: Reading | bool) -> Signal:  # noqa: FBT001 - a reading of yes or no
+def _signal(
+    name: str,
+    field: Reading | bool | str,  # noqa: FBT001 - a reading of yes or no
+    losers: tuple[Loser, ...],
+) -> Signal:
     """Return one signal as it is shown."""
     if isinstance(field, Reading):
         unit = next((unit for suffix, unit in _UNITS if name.endswith(suffix)), "")
@@ -196,8 +217,19 @@ def _signal(name: str, field: Reading | bool) -> Signal:  # noqa: FBT001 - a rea
             origin=field.origin,
             source=field.source,
             age_s=round(field.age_s, 3),
+            losers=losers,
         )
     return Signal(name=name, value=field, unit="", origin=None, source=None, age_s=None)
+
+
+def _loser(field: Reading) -> Loser:
+    """Return a source that was not taken as it is shown."""
+    return Loser(
+        value=field.value,
+        origin=field.origin,
+        source=field.source,
+        age_s=round(field.age_s, 3),
+    )
 
 
 def _missing(hardware: HardwareState, found: set[str]) -> tuple[Missing, ...]:
@@ -233,14 +265,15 @@ def _tables(report: Report) -> "Group":
     rows = [
         (
             one.name,
-            ("yes" if one.value else "no") if isinstance(one.value, bool) else _shown(one),
+            _shown(one),
             one.origin or "–",
             one.source or "–",
             show.figure(one.age_s),
+            ", ".join(f"{other.source} ({show.figure(other.value)})" for other in one.losers),
         )
         for one in report.signals
     ]
-    columns = ("signal", ">value", "origin", "source", ">age s")
+    columns = ("signal", ">value", "origin", "source", ">age s", "not taken")
     title = f"Signals below {report.root}"
     state = report.metabolic
     allowed = (
@@ -269,7 +302,11 @@ def _tables(report: Report) -> "Group":
 
 def _shown(signal: Signal) -> str:
     """Return a value with its unit, as people read it."""
-    value = float(signal.value)
+    if isinstance(signal.value, bool):
+        return "yes" if signal.value else "no"
+    if isinstance(signal.value, str):
+        return signal.value
+    value = signal.value
     if signal.unit == "B":
         return f"{value / 2**30:.2f} GiB"
     if signal.name.endswith("_ratio"):

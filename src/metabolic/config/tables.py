@@ -71,11 +71,16 @@ class KeyTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class ProfileTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``[profile]``: what the machine may spend; ``preference`` 0 is quality, 1 is thrift.
 
-    ``auto`` takes what suits the machine, and ``mcu`` while its battery is low.
+    ``auto`` takes what suits the machine, and ``mcu`` while its battery is low. ``power_budget_w``
+    is what the machine may draw (``None``: no budget); the others replace the profile's own.
     """
 
     name: Literal["auto", "datacenter", "edge", "mcu"] = "auto"
     preference: Ratio | None = None
+    power_budget_w: Positive | None = None
+    battery_reserve_ratio: Ratio | None = None
+    warm_loss_ratio: Ratio | None = None
+    hot_loss_ratio: Ratio | None = None
 
 
 class EnergyTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -6,6 +6,12 @@ mean token log-probability of at least -0.2, which kept .900 of .917 of the larg
 answers at 0.84 of its CPU seconds on the default fleet (lab log). The other values move that
 figure: stricter where quality comes first, looser where the machine is hot or small, because an
 escalation costs more heat than the draft it replaces.
+
+Each profile has three bands: *cool* (nominal or unknown), *warm* (elevated) and *hot* (critical, or
+the power budget used up). They differ in the confidence asked of a draft (``thresholds``), in the
+quality that may be given up (``max_loss_ratio`` by the dial, ``warm_loss_ratio``,
+``hot_loss_ratio``) and in speculation, which is off unless cool. The losses are judgement, not
+measurement: at *hot* the device is about to slow everything down by itself.
 """
 
 __all__ = ["PROFILES", "detect", "profile", "transition"]
@@ -112,28 +118,53 @@ def transition(home: Profile, state: MetabolicState, *, override: str | None = N
 
     A battery is low when it feeds the machine (or nothing says what does) and holds less than
     the home profile's reserve; while ``mcu`` is in force (``state.profile``) it must hold 5
-    points more before that ends. Mains end it at once.
+    points more before that ends. Degradation is at once; recovery is gradual, one profile after
+    each dwell. Heat does not change the profile: its bands cool, warm and hot are within each.
 
     Raises:
         ConfigError: ``override`` names no profile.
     """
     if override is not None:
         return home if override == home.name else profile(override)
-    if state.battery_ratio is None or state.on_battery is False or home.name == "mcu":
-        return home
+    if home.name == "mcu" or _is_low(home, state):
+        return _spare(home, "mcu")
+    return _recovered(home, state)
+
+
+def _is_low(home: Profile, state: MetabolicState) -> bool:
+    """Say whether the battery asks for thrift."""
+    if state.battery_ratio is None or state.on_battery is False:
+        return False
     reserve = home.battery_reserve_ratio
     if state.profile == "mcu" and reserve > 0:
         reserve += _RECOVERY_RATIO
-    return _spare(home) if state.battery_ratio < reserve else home
+    return state.battery_ratio < reserve
 
 
-def _spare(home: Profile) -> Profile:
-    """Return ``mcu`` with the home's bands of heat, which belong to the machine."""
+def _recovered(home: Profile, state: MetabolicState) -> Profile:
+    """Return home, or on the way there the next more generous profile than the one in force."""
+    names = [one.name for one in PROFILES]
+    if state.profile not in names:
+        return home
+    now, goal = names.index(state.profile), names.index(home.name)
+    if now <= goal:
+        return home
+    fold = state.fold
+    if fold is not None and state.at_s - fold.profile_since_s < home.dwell_s:
+        return _spare(home, names[now])
+    return _spare(home, names[now - 1])
+
+
+def _spare(home: Profile, name: str) -> Profile:
+    """Return a profile with what belongs to the machine: bands of heat, reserve, power budget."""
+    if name == home.name:
+        return home
     return replace(
-        profile("mcu"),
+        profile(name),
         elevated_below_c=home.elevated_below_c,
         critical_below_c=home.critical_below_c,
         hysteresis_c=home.hysteresis_c,
         dwell_s=home.dwell_s,
         battery_reserve_ratio=home.battery_reserve_ratio,
+        power_budget_w=home.power_budget_w,
     )

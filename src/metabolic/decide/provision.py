@@ -8,7 +8,8 @@ whenever somebody waits for a model, and answers with what to do now:
 2. *Warm-up*: models that never ran start one at a time, smallest first, so that the first answer
    comes early; they never push another one out, and nothing is warmed up while heat is critical.
 3. *Idle*: a model unused for ``idle_s`` sleeps, longest idle first; one always stays warm. What
-   has gone to sleep wakes only on demand, so nothing flaps.
+   has gone to sleep wakes only on demand, so nothing flaps. On battery, with the power budget
+   used up or memory short, nothing is warmed up and a quarter of that idleness is enough.
 
 Memory is what is free, less a reserve, less what engines that are starting have yet to take.
 """
@@ -33,6 +34,7 @@ from collections.abc import Iterable
 from msgspec import Struct
 
 from metabolic.core.fleet import Situation, State
+from metabolic.decide.impacts import Keeping, keeping
 
 _UP: frozenset[State] = frozenset({"warm", "starting"})
 _DOWN: frozenset[State] = frozenset({"absent", "stopped"})
@@ -153,10 +155,11 @@ def provision(
     wanted = _serve(rows, room, situation.at_s, policy)
     if wanted:
         return (*retired, *wanted)
+    keep = keeping(situation.metabolic)
     if any(row.item.state == "starting" for row in rows):
-        return (*retired, *_rest(rows, room, policy))
-    start = _warm_up(rows, room, situation, policy)
-    return (*retired, *start, *_rest(rows, room, policy))
+        return (*retired, *_rest(rows, room, policy, keep))
+    start = _warm_up(rows, room, situation, policy, keep)
+    return (*retired, *start, *_rest(rows, room, policy, keep))
 
 
 def obstacle(
@@ -297,7 +300,11 @@ def _victims(spare: tuple[_Row, ...], missing_bytes: int) -> tuple[_Row, ...] | 
 
 
 def _warm_up(
-    rows: tuple[_Row, ...], room: int | None, situation: Situation, policy: Rules
+    rows: tuple[_Row, ...],
+    room: int | None,
+    situation: Situation,
+    policy: Rules,
+    keep: Keeping,
 ) -> tuple[Start, ...]:
     """Start the next model that never ran, or, when nothing is warm, any that fits."""
     if not policy.warm_up:
@@ -309,18 +316,21 @@ def _warm_up(
     ]
     if not any(row.item.state == "warm" for row in rows) and startable:
         return (Start(deployment=startable[0].name, why="nothing is warm"),)
-    if situation.metabolic.level == "critical":
+    if not keep.warm_up:
         return ()
     fresh = [row for row in startable if row.item.state != "asleep"]
     return tuple(Start(deployment=row.name, why="warm-up") for row in fresh[:1])
 
 
-def _rest(rows: tuple[_Row, ...], room: int | None, policy: Rules) -> tuple[Sleep, ...]:
+def _rest(
+    rows: tuple[_Row, ...], room: int | None, policy: Rules, keep: Keeping
+) -> tuple[Sleep, ...]:
     """Put to sleep what is idle too long, or what memory cannot hold; one stays warm."""
     short = room is not None and room < -policy.reserve_bytes // 2
     spare = _spare(rows, policy)
-    due = [row for row in spare if row.idle_s >= policy.idle_s]
-    why = f"idle for {policy.idle_s:.0f} s"
+    idle_s = policy.idle_s * keep.idle_share
+    due = [row for row in spare if row.idle_s >= idle_s]
+    why = f"idle for {idle_s:.0f} s" + (f", and {keep.why}" if keep.why else "")
     if short and not due:
         due, why = spare[:1], "memory is short"
     warm = sum(row.item.state == "warm" for row in rows)

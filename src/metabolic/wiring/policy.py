@@ -1,8 +1,10 @@
 """How to choose: profile, prices and beliefs of the configuration as a sealed ``Policy``."""
 
-__all__ = ["Chooser", "policy_of"]
+__all__ = ["Chooser", "home_of", "policy_of"]
 
 import os
+
+from msgspec.structs import replace
 
 from metabolic.config import Config
 from metabolic.core.certificate import Certificate
@@ -54,6 +56,17 @@ def policy_of(
     )
 
 
+def home_of(config: Config, detected: str) -> Profile:
+    """Return the configured profile, or the detected one, with the operator's own figures."""
+    table = config.profile
+    own = {
+        name: value
+        for name in ("power_budget_w", "battery_reserve_ratio", "warm_loss_ratio", "hot_loss_ratio")
+        if (value := getattr(table, name)) is not None
+    }
+    return replace(profile(detected if table.name == "auto" else table.name), **own)
+
+
 class Chooser:
     """Holds the policy in force; the machine's state may move the profile, and so the policy."""
 
@@ -63,7 +76,7 @@ class Chooser:
         self._fleet = fleet
         name = config.profile.name
         self._override = None if name == "auto" else name
-        self.home = profile(detect(hardware, cores=os.cpu_count()) if name == "auto" else name)
+        self.home = home_of(config, detect(hardware, cores=os.cpu_count()))
         self._made: dict[str, Prepared] = {}
         self._certificates = certificates_of(config)
         self._alarms: tuple[str, ...] = ()

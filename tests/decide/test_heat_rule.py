@@ -1,0 +1,153 @@
+"""The rule under heat: what the limiting device is expected to draw does not rise with the risk."""
+
+import itertools
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from metabolic.account.work import remote_energy_j
+from metabolic.core.decision import Belief, Decision, Policy
+from metabolic.core.fleet import Deployment, Price
+from metabolic.core.metabolic import DeviceRisk, Level, MetabolicState
+from metabolic.core.request import Ask
+from metabolic.core.signals import Signals
+from metabolic.decide.decide import decide
+from metabolic.decide.profiles import PROFILES
+from metabolic.testing.fleets import deployment, fleet_of, policy_of, situation_of
+
+RANKED: tuple[Level, ...] = ("nominal", "elevated", "critical")
+DEVICES = ("cpu", "gpu0", "gpu1")
+
+
+@st.composite
+def fleets(draw: st.DrawFn) -> tuple[Deployment, ...]:
+    """Local models on three devices, some of unknown power, and remote ones."""
+    made: list[Deployment] = []
+    for index in range(draw(st.integers(2, 6))):
+        size = draw(st.sampled_from([1e8, 5e8, 1.5e9, 7e9, 1.3e10, 7e10]))
+        price = draw(st.none() | st.floats(1e-8, 1e-5))
+        one = deployment(
+            f"d{index}",
+            parameters=int(size),
+            decode_tokens_per_s=draw(st.floats(1.0, 200.0)),
+            price=None
+            if price is None
+            else Price(input_usd_per_token=price, output_usd_per_token=price * 3),
+        )
+        if price is None:
+            watts = draw(st.none() | st.floats(1.0, 700.0))
+            one = replace(one, device=draw(st.sampled_from(DEVICES)), active_w=watts)
+        made.append(one)
+    return tuple(made)
+
+
+@st.composite
+def policies(draw: st.DrawFn, names: tuple[str, ...]) -> Policy:
+    """A shipped profile, with evidence for some deployments."""
+    beliefs = [
+        Belief(
+            deployment=name,
+            lane="*",
+            p_correct=draw(st.floats(0.1, 1.0)),
+            p_accept=draw(st.floats(0.0, 1.0)),
+            p_correct_accepted=draw(st.none() | st.floats(0.1, 1.0)),
+            evidence=draw(st.sampled_from([0, 30, 1000])),
+        )
+        for name in names
+        if draw(st.booleans())
+    ]
+    profile = replace(draw(st.sampled_from(PROFILES)), tiers=(), defer_above=None)
+    return policy_of(*beliefs, profile=profile)
+
+
+def _expected_j(decision: Decision, on: dict[str, Deployment], limiting: str) -> float:
+    """Return the joules on a device, by a formula of our own: stage by stage, drafts included."""
+    estimates = {one.deployment: one.estimate for one in decision.candidates}
+    joules, reached = 0.0, 1.0
+    for stage in decision.stages:
+        deployment, estimate = on[stage.deployment], estimates[stage.deployment]
+        assert estimate is not None
+        if deployment.device == limiting:
+            drawn = estimate.energy_j
+            if drawn is None:
+                drawn = remote_energy_j(
+                    deployment.model,
+                    input_tokens=estimate.input_tokens,
+                    output_tokens=estimate.output_tokens,
+                )
+            joules += reached * drawn
+        if stage.min_confidence is not None:
+            reached *= 1 - (estimate.p_accept or 0.0)
+    return joules
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_expected_power_on_the_limiting_device_does_not_rise_with_the_risk(
+    data: st.DataObject,
+) -> None:
+    fleet = data.draw(fleets())
+    policy = data.draw(policies(tuple(one.name for one in fleet)))
+    limiting = data.draw(st.sampled_from(DEVICES))
+    if not any(one.device == limiting for one in fleet):
+        fleet = (replace(fleet[0], kind="local", device=limiting, price=None), *fleet[1:])
+    others = tuple(
+        DeviceRisk(device=name, risk_ratio=data.draw(st.floats(0.0, 1.0)))
+        for name in DEVICES
+        if name != limiting
+    )
+    ask = Ask(
+        id=data.draw(st.text(max_size=4)),
+        at_s=1.0,
+        input_tokens=data.draw(st.integers(1, 2000)),
+        preference=data.draw(st.none() | st.floats(0.0, 1.0)),
+    )
+    simple = data.draw(st.floats(0.0, 1.0))
+    signals = Signals(p_simple=simple, p_medium=0.0, p_complex=1 - simple)
+    steps = data.draw(st.lists(st.floats(0.0, 1.0), min_size=2, max_size=4).map(sorted))
+    ranks = data.draw(
+        st.lists(st.integers(0, 2), min_size=len(steps), max_size=len(steps)).map(sorted)
+    )
+    on_battery = data.draw(st.booleans())
+    drawn: list[float] = []
+    for risk, rank in zip(steps, ranks, strict=True):
+        state = MetabolicState(
+            level=RANKED[rank],
+            throttle_risk_ratio=max(risk, *(one.risk_ratio for one in others)),
+            risks=(*others, DeviceRisk(device=limiting, risk_ratio=risk)),
+            limiting=limiting,
+            on_battery=on_battery,
+            battery_ratio=0.5 if on_battery else None,
+        )
+        decision = decide(ask, signals, situation_of(*fleet, metabolic=state), policy)
+        drawn.append(_expected_j(decision, {one.name: one for one in fleet}, limiting))
+    for before, after in itertools.pairwise(drawn):
+        assert after <= before * (1 + 1e-6) + 1e-12
+
+
+@pytest.mark.parametrize("risk", [0.0, 0.3, 1.0])
+def test_a_machine_that_knows_no_heat_decides_as_a_cool_one(risk: float) -> None:
+    one, two = deployment("one", parameters=100_000_000), deployment("two")
+    calm = decide(Ask(id="a", at_s=1.0), Signals(), situation_of(one, two), policy_of())
+    state = MetabolicState(throttle_risk_ratio=risk or None)
+    found = decide(
+        Ask(id="a", at_s=1.0), Signals(), situation_of(one, two, metabolic=state), policy_of()
+    )
+    assert (found.stages == calm.stages) or risk > 0
+
+
+def test_the_fleet_s_order_does_not_matter_under_heat() -> None:
+    fleet = tuple(
+        deployment(f"d{size}", parameters=size * 100_000_000, decode_tokens_per_s=100 / size)
+        for size in (1, 5, 15)
+    )
+    state = MetabolicState(level="critical", throttle_risk_ratio=0.9, limiting="cpu")
+    ask, signals = Ask(id="a", at_s=1.0, input_tokens=100), Signals()
+    found = [
+        decide(ask, signals, situation_of(*order, metabolic=state), policy_of())
+        for order in (fleet, fleet[::-1])
+    ]
+    assert found[0].stages == found[1].stages
+    assert fleet_of(*fleet).deployments
