@@ -128,7 +128,7 @@ def _from_text(text: str) -> tuple[Facts, ...]:
             continue
         if indent == 0:
             facts, above = None, []
-            if name.startswith("GPU ") and not colon:
+            if not colon and _is_header(name):
                 facts = gpus[name] = {}
             continue
         if facts is None:
@@ -139,6 +139,12 @@ def _from_text(text: str) -> tuple[Facts, ...]:
         facts.setdefault("/".join([*(part for _, part in above), key]), value.strip())
         above.append((indent, key))
     return tuple(gpu for gpu in gpus.values() if gpu)
+
+
+def _is_header(line: str) -> bool:
+    """Say whether a line begins a GPU: ``GPU`` and its place on the bus."""
+    words = line.split()
+    return len(words) == 2 and words[0] == "GPU" and words[1].count(":") == 2  # noqa: PLR2004
 
 
 def _gpu(name: str, facts: Facts) -> Gpu:
