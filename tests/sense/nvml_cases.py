@@ -28,6 +28,7 @@ from nvml_machine import (
 from metabolic.core.hardware import HardwareState
 from metabolic.sense import nvidia_meter, probe
 from metabolic.sense.nvidia_gpu import Gpu
+from metabolic.sense.nvml import Nvml
 from metabolic.testing.sensors import check_meter, check_sensor
 
 
@@ -241,6 +242,8 @@ def asleep() -> None:
     pci("0000:0d:00.0", status="suspended")
     assert fetched(nvml)["nvidia0"].asleep is True
     assert calls("nvmlShutdown") == 2
+    other = Nvml(root=str(SYSFS), device="GPU-9")
+    assert other.fetch() == (), "of a GPU one has never seen awake only its place is known"
 
 
 def asleep_has_not_failed() -> None:

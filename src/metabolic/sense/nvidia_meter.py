@@ -14,10 +14,12 @@ import time
 from collections.abc import Callable
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from metabolic.core.obstacle import Obstacle
 from metabolic.core.ports import Domain, MeterReading
 from metabolic.sense.background import Background
+from metabolic.sense.counter import IdleEnergy
 from metabolic.sense.nvidia_gpu import Gpu
 from metabolic.sense.nvidia_obstacles import recorded_root
 from metabolic.sense.nvml import Nvml
@@ -25,7 +27,6 @@ from metabolic.sense.nvml import Nvml
 _FIRST_WAIT_S = 1.0
 _HEARTBEAT_S = 60.0
 _STALE_S = 2.0
-_IDLE_OVER_S = 0.5
 _IDLE_UNKNOWN_LOW_RATIO = 0.5
 
 
@@ -65,11 +66,9 @@ class NvidiaMeter:
         self._clock = clock
         self._waited = False
         self._at_s = 0.0
-        self._asleep: MeterReading | None = None
-        self._learns = options.idle_w is None
-        self._idle_w = options.idle_w
-        self._idle_j = 0.0
-        self._last: tuple[float, Gpu] | None = None
+        self._last: MeterReading | None = None
+        self._idle = IdleEnergy(options.idle_w)
+        self._busy_ratio: float | None = None
 
     def read(self, pids: tuple[int, ...]) -> MeterReading | None:
         """Return the counter now; ``None`` while it cannot be read.
@@ -87,19 +86,11 @@ class NvidiaMeter:
         if fetched is None or gpu is None or fetched.age_s > time.monotonic() - asked_s:
             return None
         at_s = self._at_s = max(self._at_s, self._clock() - fetched.age_s)
-        if gpu.asleep or gpu.energy_j is None:
-            return self._standing(at_s) if gpu.asleep else None
-        self._idle(at_s, gpu, gpu.energy_j)
-        known = self._idle_w is not None
-        self._asleep = MeterReading(
-            at_s=at_s,
-            energy_j=gpu.energy_j,
-            origin="measured",
-            low_ratio=1.0 if known else _IDLE_UNKNOWN_LOW_RATIO,
-            idle_j=self._idle_j if known else None,
-            epoch_id=gpu.energy_epoch,
-        )
-        return self._asleep
+        if gpu.asleep:
+            self._last = None if self._last is None else replace(self._last, at_s=at_s)
+        else:
+            self._last = self._reading(at_s, gpu)
+        return self._last
 
     def obstacles(self) -> tuple[Obstacle, ...]:
         """Return why the counter is not read."""
@@ -116,36 +107,23 @@ class NvidiaMeter:
         self._refused = (*self._refused, Obstacle(kind="configuration", what="closed"))
         self._background.close(self._nvml.shut)
 
-    def _standing(self, at_s: float) -> MeterReading | None:
-        """Return the counter of a sleeping GPU: as it was, later."""
-        last = self._asleep
-        if last is None:
+    def _reading(self, at_s: float, gpu: Gpu) -> MeterReading | None:
+        """Return the counter of a GPU that is awake."""
+        if gpu.energy_j is None:
             return None
+        before, self._busy_ratio = self._busy_ratio, gpu.utilization_ratio
+        known = before is not None and self._busy_ratio is not None
+        busy_ratio = max(before or 0.0, self._busy_ratio or 0.0) if known else None
+        idle, epoch = self._idle, gpu.energy_epoch
+        idle.advance(at_s, gpu.energy_j, epoch=epoch, busy_ratio=busy_ratio)
         return MeterReading(
             at_s=at_s,
-            energy_j=last.energy_j,
-            origin=last.origin,
-            low_ratio=last.low_ratio,
-            idle_j=last.idle_j,
-            epoch_id=last.epoch_id,
+            energy_j=gpu.energy_j,
+            origin="measured",
+            low_ratio=_IDLE_UNKNOWN_LOW_RATIO if idle.watts is None else 1.0,
+            idle_j=None if idle.watts is None else idle.total_j,
+            epoch_id=epoch,
         )
-
-    def _idle(self, at_s: float, gpu: Gpu, energy_j: float) -> None:
-        """Add up the idle energy, and learn its power from windows in which nothing ran."""
-        last = self._last
-        same = last is not None and last[1].energy_epoch == gpu.energy_epoch
-        if last is None or not same or at_s <= last[0]:
-            self._last = (at_s, gpu)
-            return
-        seconds = at_s - last[0]
-        step_j = energy_j - (last[1].energy_j or 0.0)
-        quiet = gpu.utilization_ratio == 0 and last[1].utilization_ratio == 0
-        if self._learns and quiet and seconds >= _IDLE_OVER_S:
-            watts = step_j / seconds
-            self._idle_w = watts if self._idle_w is None else min(self._idle_w, watts)
-        if self._idle_w is not None:
-            self._idle_j += min(self._idle_w * seconds, step_j)
-        self._last = (at_s, gpu)
 
 
 def create(options: Options) -> NvidiaMeter:

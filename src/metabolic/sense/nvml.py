@@ -60,6 +60,7 @@ class Nvml:
         self._nvml: Untyped = None
         self._gpus: list[NvmlGpu] = []
         self._names: dict[str, str] = {}
+        self._uuids: dict[str, str] = {}
         self._counters: dict[str, EnergyCounter] = {}
         self._retry: tuple[float, SensorError] | None = None
         self._reopen_s: float | None = None
@@ -109,7 +110,12 @@ class Nvml:
     def _asleep(self, buses: list[str], *, resting: bool) -> tuple[Gpu, ...]:
         """Return GPUs that are left alone."""
         what = "idle, and left alone so that it may sleep" if resting else "asleep, and left so"
-        gpus = tuple(Gpu(name=self._name(bus), asleep=True) for bus in buses)
+        names = [self._name(bus) for bus in buses]
+        gpus = tuple(
+            Gpu(name=name, uuid=self._uuids.get(name, ""), asleep=True)
+            for name in names
+            if self._device in {None, name, self._uuids.get(name)}
+        )
         self.notes = tuple(Obstacle(kind="stale", what=f"{gpu.name} is {what}") for gpu in gpus)
         return gpus
 
@@ -157,6 +163,7 @@ class Nvml:
             name = self._name(key, index)
             counter = self._counters.setdefault(key, EnergyCounter())
             gpu = NvmlGpu(nvml, handle, name=name, bus=key, counter=counter)
+            self._uuids[gpu.name] = gpu.uuid
             if self._device in {None, gpu.name, gpu.uuid}:
                 found.append(gpu)
         return found
