@@ -30,6 +30,10 @@ def test_escapes_in_labels_are_undone():
     assert sample.labels == (("path", 'C:\\x"}{,'), ("line", "1\n2"), ("odd", "\\d"))
 
 
+def test_only_names_of_a_prefix_are_read():
+    assert parse("a_b 1\nab_c 2\n# a\n", prefix="a_") == (Sample(name="a_b", value=1.0),)
+
+
 def test_infinities_and_nan_are_values():
     low, high, nan = parse("a -Inf\nb +Inf\nc NaN")
     assert (low.value, high.value) == (-inf, inf)

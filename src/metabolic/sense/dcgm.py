@@ -113,7 +113,9 @@ class DcgmSensor:
         except (OSError, http.client.HTTPException) as exc:
             what = f"{where}: {exc}"
             raise SensorError(what, Obstacle(kind="unreachable", what=what)) from exc
-        gpus = gpus_of(parse(body.decode("utf-8", "replace")), prefix=self._options.prefix)
+        gpus = gpus_of(
+            parse(body.decode("utf-8", "replace"), prefix=_FIELD), prefix=self._options.prefix
+        )
         if not gpus:
             what = f"{where} shows no GPU: not a DCGM exporter, or one that sees none"
             raise SensorError(what, Obstacle(kind="configuration", what=what))

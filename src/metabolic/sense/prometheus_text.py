@@ -7,9 +7,15 @@ Source: the Prometheus text exposition format 0.0.4, and OpenMetrics 1.0.
 
 __all__ = ["Sample", "parse"]
 
+import re
+
 from msgspec import Struct
 
 _ESCAPED = {"n": "\n", "\\": "\\", '"': '"'}
+_ESCAPE = re.compile(r"\\(.)", re.DOTALL)
+_LABEL = re.compile(r'[\s,]*([^\s={},"]+)\s*=\s*"((?:[^"\\]|\\.)*)"', re.DOTALL)
+_NAME = re.compile(r"[^\s{]+")
+_END = re.compile(r"[\s,]*}")
 
 
 class Sample(Struct, frozen=True, kw_only=True):
@@ -27,13 +33,14 @@ class Sample(Struct, frozen=True, kw_only=True):
         return None
 
 
-def parse(text: str) -> tuple[Sample, ...]:
-    """Return every sample, in order.
+def parse(text: str, *, prefix: str = "") -> tuple[Sample, ...]:
+    """Return every sample whose name begins with ``prefix``, in order; of the rest nothing is read.
 
     >>> parse('up{job="a"} 1')[0].value
     1.0
     """
-    samples = (_sample(line.strip()) for line in text.split("\n"))
+    lines = (line.strip() for line in text.split("\n"))
+    samples = (_sample(line) for line in lines if line.startswith(prefix))
     return tuple(sample for sample in samples if sample is not None)
 
 
@@ -41,23 +48,17 @@ def _sample(line: str) -> Sample | None:
     """Return the sample of one line; ``None`` for a comment or what is no sample."""
     if not line or line[0] == "#":
         return None
-    at = _name_end(line)
-    name, rest = line[:at], line[at:].lstrip()
+    match = _NAME.match(line)
+    if match is None:
+        return None
+    name, rest = match[0], line[match.end() :].lstrip()
     labels: tuple[tuple[str, str], ...] | None = ()
     if rest.startswith("{"):
         labels, rest = _labels(rest)
     value = _value(rest)
-    if not name or labels is None or value is None:
+    if labels is None or value is None:
         return None
     return Sample(name=name, labels=labels, value=value)
-
-
-def _name_end(line: str) -> int:
-    """Return where the metric's name ends: at a brace or a blank."""
-    for index, char in enumerate(line):
-        if char == "{" or char.isspace():
-            return index
-    return len(line)
 
 
 def _value(rest: str) -> float | None:
@@ -73,36 +74,14 @@ def _labels(rest: str) -> tuple[tuple[tuple[str, str], ...] | None, str]:
     """Return the labels of ``{…}`` and what follows; ``None`` if they are broken."""
     found: list[tuple[str, str]] = []
     at = 1
-    while True:
-        while at < len(rest) and rest[at] in " \t,":
-            at += 1
-        if at < len(rest) and rest[at] == "}":
-            return tuple(found), rest[at + 1 :]
-        equals = rest.find("=", at)
-        quote = equals + 1 + len(rest[equals + 1 :]) - len(rest[equals + 1 :].lstrip())
-        if equals < 0 or rest[quote : quote + 1] != '"':
-            return None, ""
-        value, end = _quoted(rest, quote + 1)
-        if value is None:
-            return None, ""
-        found.append((rest[at:equals].strip(), value))
-        at = end
+    while (match := _LABEL.match(rest, at)) is not None:
+        name, value = match[1], match[2]
+        found.append((name, _ESCAPE.sub(_unescaped, value) if "\\" in value else value))
+        at = match.end()
+    end = _END.match(rest, at)
+    return (None, "") if end is None else (tuple(found), rest[end.end() :])
 
 
-def _quoted(text: str, start: int) -> tuple[str | None, int]:
-    """Return the string that begins at ``start`` and where it ends; ``None`` if it does not."""
-    close = text.find('"', start)
-    slash = text.find("\\", start, close) if close >= 0 else -1
-    if slash < 0:
-        return (text[start:close], close + 1) if close >= 0 else (None, start)
-    parts: list[str] = []
-    at = start
-    while at < len(text) and text[at] != '"':
-        if text[at] == "\\":
-            at += 1
-            following = text[at : at + 1]
-            parts.append(_ESCAPED.get(following, "\\" + following))
-        else:
-            parts.append(text[at])
-        at += 1
-    return ("".join(parts), at + 1) if at < len(text) else (None, start)
+def _unescaped(match: re.Match[str]) -> str:
+    """Return what an escape stands for; an unknown one stands for itself."""
+    return _ESCAPED.get(match[1], match[0])
