@@ -4,14 +4,15 @@ It speaks chat and text completions (whole and streamed, with tools, log-probabi
 schemas, reasoning and usage), embeddings, ``/v1/models`` and ``/health``; it counts requests and
 notices at once when a client leaves. The model's name says what it does:
 
-    fault:<name>[-once]   commits a fault, see ``metabolic.testing.faults``
+    fault:<name>[-once]   commits a fault, see ``metabolic.testing.faultnames``
     say:<text>            answers ``text``
     doubt:<anything>      answers with the log-probability -3 per token (else -0.05)
-    slow:<ms>             waits so many milliseconds before each token
+    slow:<ms>[#…]         waits so many milliseconds before each token
     reason…               thinks before it answers
     anything else         answers ``TEXT``, or what ``answers`` has for it
 
-``python -m metabolic.testing.fakeserver --port 9000`` runs it alone.
+``python -m metabolic.testing.fakeserver --port 9000`` runs it alone; ``GET /seen`` then tells how
+often each model was asked, and who left.
 """
 
 __all__ = ["FakeServer", "Gone", "Seen", "main", "serve_in_thread"]
@@ -31,7 +32,7 @@ import httptools
 import msgspec
 from msgspec import Struct
 
-from metabolic.testing import fakeanswers, faults
+from metabolic.testing import fakeanswers, faultnames, faults
 
 _CHAT, _TEXT, _VECTORS = "/v1/chat/completions", "/v1/completions", "/v1/embeddings"
 
@@ -117,6 +118,13 @@ class FakeServer:
             self._server.close()
         for line in tuple(self._lines):
             line.close()
+
+    def traces(self) -> bytes:
+        """Return as JSON how often each model was asked, and every client that left too early."""
+        counts: dict[str, int] = {}
+        for one in self.seen:
+            counts[one.model] = counts.get(one.model, 0) + 1
+        return msgspec.json.encode({"asked": counts, "gone": self.gone})
 
     async def came(self, number: int = 1) -> Seen:
         """Wait until the ``number``-th request is in, and return it."""
@@ -249,6 +257,8 @@ class _Line(asyncio.Protocol):
     def _get(self, path: str) -> None:
         if path == "/health":
             self._json(200 if self._server.healthy else 503, b'{"status":"ok"}')
+        elif path == "/seen":
+            self._json(200, self._server.traces())
         elif path == "/v1/models":
             names = [{"id": name, "object": "model"} for name in self._server.models]
             self._json(200, msgspec.json.encode({"object": "list", "data": names}))
@@ -287,15 +297,16 @@ class _Line(asyncio.Protocol):
         self._task = asyncio.ensure_future(work)
 
     def _fault(self) -> faults.Fault | None:
-        name = self._model.removeprefix("fault:")
-        if name == self._model:
+        name = self._model.removeprefix("fault:").partition("#")[0]
+        if not self._model.startswith("fault:"):
             return None
-        if name.endswith("-once") and self._server.count(self._model) > 1:
+        name, times = faultnames.times(name)
+        if times is not None and self._server.count(self._model) > times:
             return None
-        return faults.find(name.removesuffix("-once"))
+        return faultnames.find(name)
 
     def _wait_s(self) -> float:
-        word, _, number = self._model.partition(":")
+        word, _, number = self._model.partition("#")[0].partition(":")
         return float(number) / 1000 if word == "slow" else 0.0
 
     def _scene(self, ask: dict[str, Any], path: str) -> faults.Scene:

@@ -1,21 +1,7 @@
-"""The faults the fake server can commit, by the name after ``fault:`` in the model's name.
-
-    by status          <status> (any) · 429 (Retry-After in seconds) · 429-date · 503-busy
-    before an answer   reset · reset-headers · garbage · giant-headers · giant-header · stall
-                       html · empty · array · no-choices · early · redirect · upgrade · stall-error
-                       continue (and then a healthy answer)
-    in a whole answer  cut-body · short-length · long-length · drip · until-close · until-reset
-                       huge
-    in a stream        cut<k> · resetat<k> · stall<k> · error-event · error-field · malformed
-                       giant-event · no-done · no-finish · crlf · flood
-    after the answer   close-idle (closes without having said so) · linger (the body never ends)
-
-``-once`` behind a name commits the fault at the first request for that model only.
-"""
+"""The faults the fake server can commit; ``metabolic.testing.faultnames`` has their names."""
 # ruff: noqa: ARG001 - every fault has the same arguments, whichever it needs
 
 __all__ = [
-    "FAULTS",
     "Fault",
     "Line",
     "Scene",
@@ -26,13 +12,14 @@ __all__ = [
     "cut",
     "drip",
     "early",
-    "find",
+    "filtered",
     "flood",
     "giant_header",
     "giant_headers",
     "go_on",
     "head",
     "huge",
+    "late",
     "linger",
     "long_length",
     "no_done",
@@ -104,11 +91,12 @@ def chunk(data: bytes) -> bytes:
     return b"%x\r\n" % len(data) + data + b"\r\n"
 
 
-def refuse(status: int, headers: bytes = b"") -> Fault:
-    """Return the fault that answers with an error envelope."""
+def refuse(status: int, headers: bytes = b"", *, code: bytes = b"null") -> Fault:
+    """Return the fault that answers with an error envelope; ``code`` is JSON."""
 
     async def fault(line: Line, scene: Scene) -> None:
-        body = b'{"error":{"message":"fault %d","type":"fault","param":null,"code":null}}' % status
+        error = b'{"message":"fault %d","type":"fault","param":null,"code":%b}' % (status, code)
+        body = b'{"error":%b}' % error
         line.send(head(status, _JSON + headers, length=len(body)) + body)
 
     return fault
@@ -227,6 +215,24 @@ async def huge(line: Line, scene: Scene) -> None:
         await asyncio.sleep(0)
 
 
+async def filtered(line: Line, scene: Scene) -> None:
+    """Answer, and say that a content filter has ended it."""
+    old, new = b'"finish_reason":"stop"', b'"finish_reason":"content_filter"'
+    events = tuple(event.replace(old, new) for event in scene.events)
+    body = scene.body.replace(old, new)
+    await streamed(events)(line, Scene(streamed=scene.streamed, body=body, events=events))
+
+
+def late(wait_s: float) -> Fault:
+    """Return the fault that is silent for a while and then answers."""
+
+    async def fault(line: Line, scene: Scene) -> None:
+        await asyncio.sleep(wait_s)
+        await streamed(scene.events)(line, scene)
+
+    return fault
+
+
 async def early(line: Line, scene: Scene) -> None:
     """Refuse and close, as a server does that will not read the rest of a body."""
     body = b'{"error":{"message":"too large","type":"fault","param":null,"code":null}}'
@@ -320,58 +326,3 @@ def _late() -> bytes:
 async def too_many_date(line: Line, scene: Scene) -> None:
     """Answer 429 with a date half a minute away in ``Retry-After``."""
     await refuse(429, b"retry-after: " + _late() + b"\r\n")(line, scene)
-
-
-_ERROR = b'{"error":{"message":"boom","type":"server_error","param":null,"code":500}}'
-
-FAULTS: dict[str, Fault] = {
-    "429": refuse(429, b"retry-after: 7\r\n"),
-    "429-date": too_many_date,
-    "503-busy": refuse(503, b"retry-after: 2\r\n"),
-    "array": say(head(200, length=2) + b"[]"),
-    "close-idle": close_idle,
-    "continue": go_on,
-    "crlf": crlf,
-    "cut-body": cut(3),
-    "drip": drip,
-    "early": early,
-    "empty": say(head(200, length=0)),
-    "error-event": after(3, b"data: " + _ERROR + b"\n\n"),
-    "error-field": after(3, b"error: " + _ERROR[9:-1] + b"\n\n"),
-    "flood": flood,
-    "garbage": say(b"SSH-2.0-OpenSSH_9.6\r\n\r\n", close=True),
-    "giant-event": after(3, b"data: " + b"x" * (8 << 20)),
-    "giant-header": giant_header,
-    "giant-headers": giant_headers,
-    "html": say(head(200, b"content-type: text/html\r\n", length=9) + b"<p>hi</p>"),
-    "huge": huge,
-    "linger": linger,
-    "long-length": long_length,
-    "malformed": after(3, b'data: {"choices":[{"ind\n\n'),
-    "no-choices": say(head(200, length=14) + b'{"choices":[]}'),
-    "no-done": no_done,
-    "no-finish": no_finish,
-    "redirect": refuse(302, b"location: http://127.0.0.1:1/\r\n"),
-    "reset": reset,
-    "reset-headers": reset_headers,
-    "short-length": short_length,
-    "stall": stall,
-    "until-close": until_close,
-    "until-reset": until_reset,
-    "stall-error": say(head(500, length=64)),
-    "upgrade": say(b"HTTP/1.1 101 X\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n"),
-}
-"""Faults by name; statuses, ``cut<k>`` and ``stall<k>`` are made by ``find``."""
-
-
-def find(name: str) -> Fault | None:
-    """Return the fault of this name (without ``-once``); ``None`` when there is none."""
-    if name in FAULTS:
-        return FAULTS[name]
-    if name.isdigit():
-        return refuse(int(name))
-    for prefix, then in (("cut", "close"), ("resetat", "reset"), ("stall", "wait")):
-        count = name.removeprefix(prefix)
-        if name.startswith(prefix) and count.isdigit():
-            return cut(int(count), then=then)
-    return None
