@@ -13,8 +13,9 @@ import http.client
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Annotated
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 from msgspec.structs import replace
 
 from metabolic.core.errors import SensorError
@@ -41,13 +42,13 @@ _PART_FIGURES = frozenset({"FB_USED", "FB_FREE", "FB_TOTAL", "FB_RESERVED", "GPU
 class Options(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where the exporter is, how often to ask it, and how long its answer counts.
 
-    ``prefix`` begins the names of its GPUs: ``nvidia`` for those of this machine. ``file`` is
+    ``prefix`` begins the names of its GPUs (no dots): ``nvidia`` for those of this machine. ``file`` is
     read instead of asking, as recorded.
     """
 
     url: str = "http://127.0.0.1:9400/metrics"
     file: str | None = None
-    prefix: str = "nvidia"
+    prefix: Annotated[str, Meta(pattern="^[A-Za-z0-9_-]+$")] = "nvidia"
     period_s: float = 5.0
     deadline_s: float = 5.0
     username: str | None = None
