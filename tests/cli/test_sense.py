@@ -53,6 +53,22 @@ def test_json_gives_every_signal_the_level_and_the_cost(
     assert "cpu.temperature_c" not in missing
 
 
+def test_the_sources_that_lost_are_told(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    zone = root / "sys/class/thermal/thermal_zone0"
+    zone.mkdir(parents=True)
+    (zone / "type").write_text("x86_pkg_temp")
+    (zone / "temp").write_text("91000")
+    assert sense(root=str(root), seconds=0.0, json=True) == 0
+    report = json.loads(capsys.readouterr().out)
+    (found,) = [one for one in report["signals"] if one["name"] == "cpu.temperature_c"]
+    assert found["source"].startswith("hwmon:")
+    assert [(one["source"], one["value"]) for one in found["losers"]] == [
+        ("thermal:x86_pkg_temp", 91.0)
+    ]
+    assert sense(root=str(root), seconds=0.0) == 0
+    assert "(91)" in capsys.readouterr().out
+
+
 def test_people_get_tables(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert sense(root=str(root), seconds=0.0) == 0
     shown = capsys.readouterr().out

@@ -293,3 +293,22 @@ def test_what_a_sleeping_device_does_not_say_has_not_failed() -> None:
     assert polled.poll().failed == ()
     sensor.asleep = False
     assert _temperature(polled.poll()) is not None
+
+
+def test_apart_the_sources_that_lost_are_told() -> None:
+    first = fake.create(fake.Options(temperature_c=50.0, load_ratio=0.5, charge_ratio=0.5))
+    model = fake.create(fake.Options(origin="modelled", power_w=9.0, limit_c=None))
+    third = fake.create(fake.Options(temperature_c=60.0, power_w=10.0, charge_ratio=0.6))
+    sensors = (first, model, third)
+    together = probe.create(Options(), sensors=sensors, clock=_Clock())
+    apart = probe.create(Options(apart=True), sensors=sensors, clock=_Clock())
+    assert apart.poll() == together.poll()
+    assert together.losers() == ()
+    lost = [(name, field.value) for name, field in apart.losers() if isinstance(field, Reading)]
+    assert lost == [
+        ("cpu.temperature_c", 50.0),
+        ("cpu.power_w", 9.0),
+        ("cpu.temperature_c", 60.0),
+        ("cpu.limit_c", 95.0),
+        ("battery.charge_ratio", 0.6),
+    ]

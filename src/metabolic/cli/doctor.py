@@ -2,7 +2,6 @@
 
 __all__ = ["Finding", "doctor", "findings"]
 
-import contextlib
 import importlib.metadata
 import importlib.util
 import os
@@ -20,10 +19,10 @@ from cyclopts import Parameter
 from msgspec import Struct
 
 from metabolic import __version__, plugins
-from metabolic.cli import show
+from metabolic.cli import senses, show
+from metabolic.cli.surroundings import surroundings
 from metabolic.config import Config, load
 from metabolic.core.errors import MetabolicError
-from metabolic.core.hardware import DeviceState, HardwareState, Reading
 from metabolic.wiring import fleet as wiring_fleet
 
 _PACKAGES = ("uvloop", "httptools", "uvicorn", "aiohttp", "msgspec", "xllamacpp", "huggingface_hub")
@@ -34,16 +33,25 @@ _LOW_MEMORY_BYTES = 1.5 * _GIB
 _LOW_DISK_BYTES = 3 * _GIB
 """The default fleet's files are 1.7 GB, and are verified before they replace anything."""
 
+_HARMLESS = frozenset({"absent", "platform", "library"})
+"""Reasons not to read that are nobody's fault: the machine has no such thing."""
+
 Status = Literal["ok", "note", "warn", "fail"]
 
 
 class Finding(Struct, frozen=True, kw_only=True):
-    """One thing that was looked at; ``fail`` is what keeps the gateway from running."""
+    """One thing that was looked at; ``fail`` is what keeps the gateway from running.
+
+    ``why`` is the kind of obstacle of a sensor that does not read (``permission``, ``driver``,
+    ``library``, ``container``, ``platform``, …), ``remedy`` what to do about it.
+    """
 
     area: str
     name: str
     value: str
     status: Status = "ok"
+    why: str | None = None
+    remedy: str = ""
 
 
 def doctor(
@@ -107,6 +115,7 @@ def _machine(config: Config) -> Iterator[Finding]:
     area = "machine"
     cores = psutil.cpu_count(logical=True)
     yield Finding(area=area, name="logical cpus", value=str(cores))
+    yield Finding(area=area, name="runs in", value=surroundings(config.sense.root).said())
     memory = psutil.virtual_memory()
     yield Finding(
         area=area,
@@ -148,39 +157,27 @@ def _models(config: Config) -> Iterator[Finding]:
 
 
 def _sensors(config: Config) -> Iterator[Finding]:
+    """Yield what each sensor reads, and for what it does not why and what would help."""
     area = "sensors"
-    for kind in plugins.kinds("sensors"):
-        if kind == "fake":
-            continue
-        yield _sensor(area, kind, config.sense.root)
-
-
-def _sensor(area: str, kind: str, root: str) -> Finding:
-    """Read one sensor once and say what it gave, or why it gave nothing."""
     try:
-        plugin = plugins.load("sensors", kind)
-        table = {"root": root} if "root" in plugin.Options.__struct_fields__ else {}
-        sensor = plugins.sensor(kind, table)
-        with contextlib.closing(sensor):
-            state = sensor.read(HardwareState(taken_at_s=0.0))
+        for found in senses.looked_at(config):
+            note = "" if found.used else "not in use: "
+            if found.readings:
+                value = note + ", ".join(found.readings)
+                yield Finding(area=area, name=found.kind, value=value)
+            for one in found.obstacles:
+                words = one.what + (f"; {one.remedy}" if one.remedy else "")
+                bad = found.used and one.kind not in _HARMLESS
+                yield Finding(
+                    area=area,
+                    name=found.kind,
+                    value=note + words,
+                    status="warn" if bad else "note",
+                    why=one.kind,
+                    remedy=one.remedy,
+                )
     except MetabolicError as exc:
-        return Finding(area=area, name=kind, value=str(exc), status="note")
-    read = sorted(_readings(state))
-    if not read:
-        return Finding(area=area, name=kind, value="nothing to read on this machine", status="note")
-    return Finding(area=area, name=kind, value=", ".join(read))
-
-
-def _readings(state: HardwareState) -> Iterator[str]:
-    """Yield the name and value of each figure that was read."""
-    for owner in (state, *state.devices, state.battery, state.grid):
-        if owner is None:
-            continue
-        prefix = f"{owner.name}." if isinstance(owner, DeviceState) else ""
-        for name in owner.__struct_fields__:
-            value = getattr(owner, name)
-            if isinstance(value, Reading):
-                yield f"{prefix}{name}={show.figure(value.value)} ({value.origin})"
+        yield Finding(area=area, name="sensors", value=str(exc), status="fail")
 
 
 def _adapters(config: Config) -> Iterator[Finding]:

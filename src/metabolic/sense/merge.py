@@ -64,6 +64,21 @@ def with_signals(state: HardwareState, **fields: Field | None) -> HardwareState:
     return replace(state, **new) if new else state
 
 
+def joined(parts: tuple[HardwareState, ...], *, at_s: float) -> HardwareState:
+    """Return what several sensors read apart as one state; the first source wins, as ever."""
+    whole = HardwareState(taken_at_s=at_s)
+    for part in parts:
+        for device in part.devices:
+            fields = dict(fields_of(device, "", _DEVICE))
+            whole = with_device(whole, device.name, kind=device.kind, **fields)
+        whole = with_signals(whole, **dict(fields_of(part, "", _STATE)))
+        if part.battery is not None:
+            whole = with_battery(whole, **dict(fields_of(part.battery, "", _BATTERY)))
+        if part.grid is not None and whole.grid is None:
+            whole = replace(whole, grid=part.grid)
+    return whole
+
+
 def signals(state: HardwareState) -> Iterator[Named]:
     """Iterate over all that is known, flat: ``cpu.temperature_c``, ``battery.charge_ratio``."""
     for device in state.devices:

@@ -23,7 +23,15 @@ from metabolic.core.errors import MetabolicError
 from metabolic.core.hardware import HardwareState, Reading
 from metabolic.core.ports import Sensor
 from metabolic.sense.cadence import aged
-from metabolic.sense.merge import Field, Named, signals, with_battery, with_device, with_signals
+from metabolic.sense.merge import (
+    Field,
+    Named,
+    joined,
+    signals,
+    with_battery,
+    with_device,
+    with_signals,
+)
 
 _MAY_END = frozenset({"battery.discharge_w"})
 """Signals that come and go by nature."""
@@ -44,11 +52,13 @@ _STRANGERS_FAULTS = (
 class Options(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How often to poll, and how long a signal that is gone still counts.
 
-    ``stale_s`` is at least three periods.
+    ``stale_s`` is at least three periods. With ``apart`` each sensor reads on its own, so that
+    ``losers`` can tell which sources lost: dearer, and for people who look.
     """
 
     period_s: float = 0.1
     stale_s: float = 2.0
+    apart: bool = False
 
 
 class ProbeStats(Struct, frozen=True, kw_only=True):
@@ -114,6 +124,7 @@ class Probe:
         self._seen: dict[str, _Seen] = {}
         self._state = HardwareState(taken_at_s=clock())
         self._blind: HardwareState | None = None
+        self._losers: tuple[Named, ...] = ()
         self._stats = ProbeStats()
         self._gate = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -162,14 +173,28 @@ class Probe:
         """Read every sensor now and publish the state; the thread does this by itself."""
         now_s = self._clock()
         state = HardwareState(taken_at_s=now_s)
-        for sensor in self._sensors:
-            try:
-                state = sensor.read(state)
-            except _STRANGERS_FAULTS:
-                self._stats = replace(self._stats, errors=self._stats.errors + 1)
+        if self._options.apart:
+            parts = tuple(self._asked(sensor, state) for sensor in self._sensors)
+            state = joined(parts, at_s=now_s)
+            self._losers = _losers(parts, state)
+        else:
+            for sensor in self._sensors:
+                state = self._asked(sensor, state)
         self._state = state = self._aged_out(state)
         self._polled_s = self._monotonic()
         return state
+
+    def losers(self) -> tuple[Named, ...]:
+        """Return the readings that another source's took precedence over; needs ``apart``."""
+        return self._losers
+
+    def _asked(self, sensor: Sensor, state: HardwareState) -> HardwareState:
+        """Return the state with one sensor's readings; without them if it raises."""
+        try:
+            return sensor.read(state)
+        except _STRANGERS_FAULTS:
+            self._stats = replace(self._stats, errors=self._stats.errors + 1)
+            return state
 
     def _aged_out(self, state: HardwareState) -> HardwareState:
         """Carry on what has just gone, and name what has been gone for too long."""
@@ -243,6 +268,17 @@ def _counted(
         max_late_s=max(stats.max_late_s or 0.0, late_s),
         missed=stats.missed + missed,
         errors=stats.errors,
+    )
+
+
+def _losers(parts: tuple[HardwareState, ...], state: HardwareState) -> tuple[Named, ...]:
+    """Return the readings of ``parts`` that are not in ``state``."""
+    won = dict(signals(state))
+    return tuple(
+        (name, field)
+        for part in parts
+        for name, field in signals(part)
+        if isinstance(field, Reading) and won.get(name) is not field
     )
 
 

@@ -200,6 +200,9 @@ class PrometheusSensor:
             except OSError as exc:
                 what = f"{options.file}: {exc.strerror}"
                 raise SensorError(what, Obstacle(kind="configuration", what=what)) from exc
+        if not options.url:
+            what = "prometheus has no url"
+            raise SensorError(what, Obstacle(kind="configuration", what=what))
         connection = Connection(
             username=options.username,
             password=options.password,
