@@ -33,7 +33,7 @@ _LOW_MEMORY_BYTES = 1.5 * _GIB
 _LOW_DISK_BYTES = 3 * _GIB
 """The default fleet's files are 1.7 GB, and are verified before they replace anything."""
 
-_HARMLESS = frozenset({"absent", "platform", "library"})
+_HARMLESS = frozenset({"absent", "platform", "library", "asleep"})
 """Reasons not to read that are nobody's fault: the machine has no such thing."""
 
 Status = Literal["ok", "note", "warn", "fail"]

@@ -16,9 +16,11 @@ ObstacleKind = Literal[
     "configuration",
     "unreachable",
     "stale",
+    "asleep",
 ]
 """``absent``: no such hardware; ``platform``: another system, or a virtual machine without it;
-``driver``: missing, too old, hung or lost; ``stale``: it read, and has not for too long."""
+``driver``: missing, too old, hung or lost; ``stale``: it read, and has not for too long;
+``asleep``: it is powered down, and left so."""
 
 
 class Obstacle(Struct, frozen=True, kw_only=True, gc=False):

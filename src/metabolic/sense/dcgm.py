@@ -42,8 +42,8 @@ _PART_FIGURES = frozenset({"FB_USED", "FB_FREE", "FB_TOTAL", "FB_RESERVED", "GPU
 class Options(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where the exporter is, how often to ask it, and how long its answer counts.
 
-    ``prefix`` begins the names of its GPUs (no dots): ``nvidia`` for those of this machine. ``file`` is
-    read instead of asking, as recorded.
+    ``prefix`` begins the names of its GPUs and has no dot: ``nvidia`` for those of this machine.
+    ``file`` is read instead of asking, as recorded.
     """
 
     url: str = "http://127.0.0.1:9400/metrics"

@@ -116,7 +116,7 @@ class Nvml:
             for name in names
             if self._device in {None, name, self._uuids.get(name)}
         )
-        self.notes = tuple(Obstacle(kind="stale", what=f"{gpu.name} is {what}") for gpu in gpus)
+        self.notes = tuple(Obstacle(kind="asleep", what=f"{gpu.name} is {what}") for gpu in gpus)
         return gpus
 
     def _open(self, now_s: float) -> None:
