@@ -10,21 +10,21 @@ __all__ = ["bill", "largest_of", "sum_energy"]
 from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
-from metabolic.account.carbon import carbon_of
-from metabolic.account.money import electricity_usd, tokens_usd
+from metabolic.account.carbon import carbon_of, embodied_g
+from metabolic.account.money import electricity_usd, rent_usd, tokens_usd
 from metabolic.account.work import (
     active_energy_j,
     modelled,
     parameters_of,
-    remote_energy_j,
-    service_s,
+    remote_range,
+    usage_s,
 )
 from metabolic.core.attempt import Attempt, Run, Verdict
 from metabolic.core.decision import Policy
-from metabolic.core.fleet import Deployment
+from metabolic.core.fleet import Deployment, Load
 from metabolic.core.hardware import Origin
 from metabolic.core.metabolic import Level
-from metabolic.core.receipt import AttemptBill, Baseline, Cost, Energy, Receipt
+from metabolic.core.receipt import AttemptBill, Baseline, Carbon, Cost, Energy, Receipt
 from metabolic.core.request import Ask, Usage
 from metabolic.core.signals import Signals
 
@@ -43,13 +43,16 @@ def bill(  # noqa: PLR0913 - a bill is made of all of these
     run: Run,
     seconds: float,
     largest: str | None = None,
+    load: tuple[Load, ...] = (),
 ) -> Receipt:
     """Return the provisional receipt of a finished run.
 
     ``fleet`` maps names to deployments, ``largest`` is the name of the largest of them if the
-    caller kept it; ``seconds`` is how long the run took.
+    caller kept it; ``seconds`` is how long the run took. ``load`` is the situation's: how busy
+    each deployment was, and by what its estimated joules are to be multiplied.
     """
-    bills, local, remote = _attempts(run, fleet, policy)
+    busy = {one.deployment: one for one in load}
+    bills, local, remote = _attempts(run, fleet, policy, busy)
     energy = sum_energy(local)
     return Receipt(
         id=ask.id,
@@ -65,8 +68,8 @@ def bill(  # noqa: PLR0913 - a bill is made of all of these
         cpu_s=_sum([one.cpu_s for one in bills]),
         energy=energy,
         remote_energy=sum_energy(remote),
-        cost=_cost(sum([one.tokens_usd or 0.0 for one in bills]), energy, policy),
-        carbon=None if energy is None else carbon_of(energy, g_per_kwh=policy.g_per_kwh),
+        cost=_cost(bills, energy, policy, _rent(bills, fleet, busy)),
+        carbon=None if energy is None else _carbon(bills, energy, policy, fleet, busy),
         baselines=_baselines(
             ask, run, bills, fleet=fleet, policy=policy, largest=largest or largest_of(fleet)
         ),
@@ -74,7 +77,7 @@ def bill(  # noqa: PLR0913 - a bill is made of all of these
 
 
 def _attempts(
-    run: Run, fleet: Mapping[str, Deployment], policy: Policy
+    run: Run, fleet: Mapping[str, Deployment], policy: Policy, busy: Mapping[str, Load]
 ) -> tuple[tuple[AttemptBill, ...], list[Energy | None], list[Energy | None]]:
     """Return the bill of every call, and the energies of local and of remote ones."""
     verdicts = dict(run.verdicts)
@@ -83,7 +86,10 @@ def _attempts(
     remote: list[Energy | None] = []
     for attempt in run.attempts:
         deployment = fleet.get(attempt.call.deployment)
-        one = _attempt(attempt, deployment, policy, verdicts.get(attempt.call.id))
+        load = busy.get(attempt.call.deployment)
+        ratio = 1.0 if load is None or load.energy_ratio is None else load.energy_ratio
+        energy = _energy(attempt, deployment, policy, ratio)
+        one = _attempt(attempt, deployment, energy, verdicts.get(attempt.call.id))
         bills.append(one)
         here = deployment is not None and deployment.device is not None
         (local if here else remote).append(one.energy)
@@ -111,12 +117,13 @@ def sum_energy(parts: Iterable[Energy | None]) -> Energy | None:
         high_j=sum(one.high_j for one in known),
         origin=_WEAKNESS[max(_WEAKNESS.index(one.origin) for one in known)],
         status="provisional" if any(one.status == "provisional" for one in known) else "settled",
-        meter=known[0].meter,
+        meter="+".join(sorted({one.meter for one in known if one.meter is not None})) or None,
+        idle_j=_sum([one.idle_j for one in known]),
     )
 
 
 def _attempt(
-    attempt: Attempt, deployment: Deployment | None, policy: Policy, verdict: Verdict | None
+    attempt: Attempt, deployment: Deployment | None, energy: Energy | None, verdict: Verdict | None
 ) -> AttemptBill:
     """Return the bill of one call."""
     first = attempt.first_token_s
@@ -128,7 +135,7 @@ def _attempt(
         ttft_s=None if first is None else first - attempt.began_s,
         usage=attempt.usage,
         cpu_s=attempt.cpu_s,
-        energy=_energy(attempt, deployment, policy),
+        energy=energy,
         tokens_usd=_tokens_usd(attempt.usage, deployment),
         confidence=None if verdict is None else verdict.confidence,
         well_formed=None if verdict is None else verdict.well_formed,
@@ -140,8 +147,13 @@ def _attempt(
     )
 
 
-def _energy(attempt: Attempt, deployment: Deployment | None, policy: Policy) -> Energy | None:
-    """Return what a call is modelled to have drawn; ``None`` when it cannot be said."""
+def _energy(
+    attempt: Attempt, deployment: Deployment | None, policy: Policy, ratio: float
+) -> Energy | None:
+    """Return what a call is modelled to have drawn; ``None`` when it cannot be said.
+
+    ``ratio`` is how far the deployment's own figures have been off.
+    """
     if deployment is None:
         return None
     usage = attempt.usage
@@ -149,30 +161,15 @@ def _energy(attempt: Attempt, deployment: Deployment | None, policy: Policy) -> 
         if usage.output_tokens is None:
             return None
         fresh = max(0, (usage.input_tokens or 0) - (usage.cached_tokens or 0))
-        return modelled(
-            remote_energy_j(deployment.model, input_tokens=fresh, output_tokens=usage.output_tokens)
-        )
+        return remote_range(deployment.model, input_tokens=fresh, output_tokens=usage.output_tokens)
     if attempt.cpu_s is not None:
         energy_j = active_energy_j(attempt.cpu_s, active_w=policy.cpu_w_per_core)
     else:
-        seconds = _work_s(usage, deployment)
+        seconds = usage_s(usage, deployment)
         if seconds is None:
             seconds = attempt.ended_s - attempt.began_s
-        energy_j = active_energy_j(seconds, active_w=deployment.active_w)
+        energy_j = active_energy_j(seconds * ratio, active_w=deployment.active_w)
     return None if energy_j is None else modelled(energy_j)
-
-
-def _work_s(usage: Usage, deployment: Deployment) -> float | None:
-    """Return the seconds of device work the tokens stand for; ``None`` when not known."""
-    if usage.input_tokens is None or usage.output_tokens is None:
-        return None
-    return service_s(
-        input_tokens=usage.input_tokens,
-        output_tokens=usage.output_tokens,
-        cached_tokens=usage.cached_tokens or 0,
-        prefill_tokens_per_s=deployment.prefill_tokens_per_s,
-        decode_tokens_per_s=deployment.decode_tokens_per_s,
-    )
 
 
 def _tokens_usd(usage: Usage, deployment: Deployment | None) -> float | None:
@@ -191,14 +188,63 @@ def _tokens_usd(usage: Usage, deployment: Deployment | None) -> float | None:
     )
 
 
-def _cost(tokens_usd: float, energy: Energy | None, policy: Policy) -> Cost:
+def _cost(
+    bills: tuple[AttemptBill, ...], energy: Energy | None, policy: Policy, rent: float | None
+) -> Cost:
     """Return the dollars of all calls."""
+    paid = sum([one.tokens_usd or 0.0 for one in bills])
     if energy is None:
-        return Cost(tokens_usd=tokens_usd)
+        return Cost(tokens_usd=paid, rent_usd=rent)
     return Cost(
-        tokens_usd=tokens_usd,
+        tokens_usd=paid,
         electricity_usd=electricity_usd(energy.energy_j, usd_per_kwh=policy.usd_per_kwh),
         origin=energy.origin,
+        rent_usd=rent,
+    )
+
+
+def _beside(name: str, busy: Mapping[str, Load]) -> int:
+    """Return how many calls share a deployment with one more, as the decision saw it."""
+    load = busy.get(name)
+    return 1 if load is None else 1 + load.running
+
+
+def _rent(
+    bills: tuple[AttemptBill, ...], fleet: Mapping[str, Deployment], busy: Mapping[str, Load]
+) -> float | None:
+    """Return the calls' part of rented hours; ``None`` when nothing is rented."""
+    parts: list[float | None] = []
+    for one in bills:
+        deployment = fleet.get(one.deployment)
+        if deployment is not None and deployment.usd_per_hour is not None:
+            running = _beside(one.deployment, busy)
+            rate = deployment.usd_per_hour
+            parts.append(rent_usd(one.seconds, usd_per_hour=rate, running=running))
+    return _sum(parts)
+
+
+def _carbon(
+    bills: tuple[AttemptBill, ...],
+    energy: Energy,
+    policy: Policy,
+    fleet: Mapping[str, Deployment],
+    busy: Mapping[str, Load],
+) -> Carbon:
+    """Return the carbon of the calls made here; the machine's making by the time they took."""
+    making: float | None = None
+    if policy.embodied_g_per_h is not None:
+        making = 0.0
+        for one in bills:
+            deployment = fleet.get(one.deployment)
+            if deployment is not None and deployment.device is not None:
+                part_s = one.seconds / _beside(one.deployment, busy)
+                making += embodied_g(part_s, g_per_h=policy.embodied_g_per_h)
+    return carbon_of(
+        energy,
+        g_per_kwh=policy.g_per_kwh,
+        market_g_per_kwh=policy.market_g_per_kwh,
+        water_l_per_kwh=policy.water_l_per_kwh,
+        embodied_g=making,
     )
 
 
@@ -234,7 +280,7 @@ def _baseline(deployment: Deployment, usage: Usage, policy: Policy) -> Baseline:
     """Return one modelled alternative for the same tokens."""
     energy_j = None
     if deployment.device is not None:
-        energy_j = active_energy_j(_work_s(usage, deployment), active_w=deployment.active_w)
+        energy_j = active_energy_j(usage_s(usage, deployment), active_w=deployment.active_w)
     cost_usd = _tokens_usd(usage, deployment)
     if energy_j is not None and cost_usd is not None:
         cost_usd += electricity_usd(energy_j, usd_per_kwh=policy.usd_per_kwh)

@@ -1,6 +1,6 @@
 """Tokens and joules to dollars."""
 
-__all__ = ["electricity_usd", "lost_cache_usd", "tokens_usd"]
+__all__ = ["electricity_usd", "lost_cache_usd", "rent_usd", "tokens_usd"]
 
 from metabolic.core.fleet import Price
 from metabolic.core.units import kwh_from_j
@@ -38,3 +38,11 @@ def lost_cache_usd(price: Price, *, prefix_tokens: int) -> float:
 def electricity_usd(energy_j: float, *, usd_per_kwh: float) -> float:
     """Return the price of energy drawn from the wall."""
     return kwh_from_j(energy_j) * usd_per_kwh
+
+
+def rent_usd(seconds: float, *, usd_per_hour: float, running: int = 1) -> float:
+    """Return a call's part of a rented hour, shared equally with those in flight beside it.
+
+    ``running`` counts the call itself; hours in which nothing runs are nobody's.
+    """
+    return seconds / 3600 * usd_per_hour / max(1, running)

@@ -5,7 +5,7 @@ __all__ = ["settled", "settled_receipt"]
 from msgspec.structs import replace
 
 from metabolic.account.bill import sum_energy
-from metabolic.account.carbon import carbon_of
+from metabolic.account.carbon import carbon_scaled
 from metabolic.account.money import electricity_usd
 from metabolic.core.receipt import (
     AttemptBill,
@@ -61,13 +61,16 @@ def settled_receipt(receipt: Receipt, settlement: Settlement) -> Receipt:
 
 def _settled_bill(bill: AttemptBill, share: Share, settlement: Settlement) -> AttemptBill:
     """Put a share into the bill of its call."""
+    low = settlement.low_ratio if share.low_ratio is None else share.low_ratio
+    high = settlement.high_ratio if share.high_ratio is None else share.high_ratio
     energy = Energy(
         energy_j=share.energy_j,
-        low_j=share.energy_j * settlement.low_ratio,
-        high_j=share.energy_j * settlement.high_ratio,
-        origin=settlement.origin,
+        low_j=share.energy_j * low,
+        high_j=share.energy_j * high,
+        origin=share.origin or settlement.origin,
         status="settled",
-        meter=settlement.meter,
+        meter=share.meter or settlement.meter,
+        idle_j=share.idle_j or None,
     )
     return replace(bill, energy=energy, cpu_s=bill.cpu_s if share.cpu_s is None else share.cpu_s)
 
@@ -103,7 +106,7 @@ def _cost(receipt: Receipt, energy: Energy | None) -> Cost:
 
 
 def _carbon(receipt: Receipt, energy: Energy | None) -> Carbon | None:
-    """Return the carbon of the new energy at the receipt's own intensity."""
-    if energy is None or receipt.carbon is None:
+    """Return the carbon of the new energy at the receipt's own rates."""
+    if energy is None or receipt.carbon is None or receipt.energy is None:
         return receipt.carbon
-    return carbon_of(energy, g_per_kwh=receipt.carbon.intensity_g_per_kwh)
+    return carbon_scaled(receipt.carbon, receipt.energy, energy)

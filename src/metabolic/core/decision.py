@@ -33,7 +33,10 @@ class Policy(Struct, frozen=True, kw_only=True, gc=False):
     ``best`` takes the best single deployment, ``cheapest`` the cheapest. ``reference`` names the
     always-used alternative for receipts (``None``: the best single by belief). ``score`` names the
     scorer that judges drafts, with its version; ``certificates`` of another one are not in force,
-    nor are those of a lane in ``alarms``, which has drifted.
+    nor are those of a lane in ``alarms``, which has drifted. ``usd_per_kwh`` and ``g_per_kwh`` hold
+    the facility's overhead; ``market_g_per_kwh`` is that of the electricity that was bought,
+    ``embodied_g_per_h`` of the machine's making by the hour, ``water_l_per_kwh`` its water
+    (``None``: unknown).
     """
 
     id: str
@@ -52,6 +55,9 @@ class Policy(Struct, frozen=True, kw_only=True, gc=False):
     score: str = ""
     certificates: tuple[Certificate, ...] = ()
     alarms: tuple[str, ...] = ()
+    market_g_per_kwh: float | None = None
+    embodied_g_per_h: float | None = None
+    water_l_per_kwh: float | None = None
 
 
 class Estimate(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):

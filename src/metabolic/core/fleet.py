@@ -81,7 +81,7 @@ class Deployment(Struct, frozen=True, kw_only=True, gc=False):
     above idle while it works on one sequence; both with their origin, ``None`` when unknown.
     ``tasks`` restricts it to task types where it is proven, ``()`` is all. ``load_s`` and
     ``memory_bytes`` are what it takes to wake it. ``device`` is the meter it draws from; ``None``
-    for a remote API.
+    for a remote API. ``usd_per_hour`` is what the machine is rented for; ``None`` is not rented.
     """
 
     name: str
@@ -100,6 +100,7 @@ class Deployment(Struct, frozen=True, kw_only=True, gc=False):
     tasks: tuple[str, ...] = ()
     variants: tuple[Variant, ...] = ()
     slots: int = 1
+    usd_per_hour: float | None = None
 
 
 class FleetSpec(Struct, frozen=True, kw_only=True, gc=False):
@@ -125,7 +126,11 @@ class LaunchSpec(Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Load(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
-    """How busy a deployment is; ``None`` is unknown. ``age_s`` is how old this is."""
+    """How busy a deployment is; ``None`` is unknown. ``age_s`` is how old this is.
+
+    ``energy_ratio`` is what its estimated joules are to be multiplied by, as metered of late;
+    ``batch_exponent`` how its device's power grows with the answers in flight.
+    """
 
     deployment: str
     state: State = "warm"
@@ -134,6 +139,8 @@ class Load(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     kv_used_ratio: float | None = None
     healthy: bool | None = None
     age_s: float = 0.0
+    energy_ratio: float | None = None
+    batch_exponent: float | None = None
 
 
 class Situation(Struct, frozen=True, kw_only=True, gc=False):

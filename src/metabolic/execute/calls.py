@@ -23,7 +23,7 @@ from metabolic.core.errors import (
 )
 from metabolic.core.fleet import Endpoint
 from metabolic.core.ports import Backend, Clock
-from metabolic.core.request import Request
+from metabolic.core.request import Request, Usage
 from metabolic.decide.evidence import summarise
 from metabolic.execute.delivery import Relay
 from metabolic.execute.health import Health
@@ -44,6 +44,8 @@ _KINDS: tuple[tuple[type[MetabolicError], FailureKind], ...] = (
 
 
 _OTHER: FailureKind = "bad_reply"
+
+_BYTES_PER_TOKEN = 4
 _SERVER_FAULT = 500
 
 
@@ -62,12 +64,14 @@ class Engines(Protocol):
 class CallMeter(Protocol):
     """What calls tell the energy meter; ids are ``<request id>/<call id>``."""
 
-    def began(self, call_id: str, pid: int | None) -> None:
-        """Note a call in flight on a local engine."""
+    def began(
+        self, call_id: str, pid: int | None, deployment: str, prompt_tokens: float
+    ) -> object:
+        """Note a call in flight; ``prompt_tokens`` is a guess until the engine reports."""
         ...
 
-    def ended(self, call_id: str) -> None:
-        """Note its end."""
+    def ended(self, call_id: str, usage: Usage | None, first_s: float | None) -> object:
+        """Note its end, what it reported, and when (by the clock) the first token came."""
         ...
 
 
@@ -117,8 +121,13 @@ class Calls:
         clock: Clock,
         first_token_timeout_s: float,
         stall_timeout_s: float,
+        metered: frozenset[str] = frozenset(),
     ) -> None:
-        """``endpoints`` are those that need no engine; every other deployment is woken."""
+        """``endpoints`` are those that need no engine; every other deployment is woken.
+
+        ``metered`` are those that draw from a meter here without a process of ours.
+        """
+        self._metered = metered
         self._connect = connect
         self._endpoints = dict(endpoints)
         self._engines = engines
@@ -183,16 +192,21 @@ class Calls:
             first()
 
         call_id = f"{request.id}/{call.id}"
-        if pid is not None:
-            self._meter.began(call_id, pid)
+        usage: Usage | None = None
+        metered = pid is not None or call.deployment in self._metered
+        if metered:
+            prompt_tokens = len(request.body) / _BYTES_PER_TOKEN
+            self._meter.began(call_id, pid, call.deployment, prompt_tokens)
         try:
             if relay is None:
                 reply = await backend.complete(request, call)
             else:
                 reply = await self._stream(backend, request, call, relay, noted)
+            usage = reply.usage
         finally:
-            if pid is not None:
-                self._meter.ended(call_id)
+            if metered:
+                first_s = None if first_token_s is None else t0_s + first_token_s
+                self._meter.ended(call_id, usage, first_s)
         self._health.answered(call.deployment)
         attempt = Attempt(
             call=call,

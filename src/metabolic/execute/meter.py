@@ -159,15 +159,16 @@ class EnergyMeter:
         account.due += 1
         account.settled = False
 
-    def ended(self, call_id: str, usage: Usage | None = None, first_s: float | None = None) -> None:
-        """Note its end, its tokens, and when the first came; an unknown call is none of ours."""
+    def ended(self, call_id: str, usage: Usage | None = None, first_s: float | None = None) -> bool:
+        """Note its end, its tokens, and when the first came; return whether it was ours."""
         call = self._live.pop(call_id, None)
         if call is None:
-            return
+            return False
         call.ended_s = self._clock.monotonic_s()
         call.usage = usage
         call.first_s = first_s
         self._ended.append(call)
+        return True
 
     def finished(self, request_id: str) -> bool:
         """Note that no call will follow; return whether a settlement will."""
@@ -205,9 +206,7 @@ class EnergyMeter:
 
     def flush(self) -> None:
         """Close the last window and settle all requests, ended or not; the meter stays open."""
-        for call_id in tuple(self._live):
-            self.ended(call_id)
-        self.accounts.finish_all()
+        self.end_all()
         self.close_window()
         now_s = self._clock.monotonic_s()
         if self._ended and now_s > self._before_s:
@@ -217,6 +216,12 @@ class EnergyMeter:
         for call in ended:  # no time has passed since the last window: nothing is to be shared
             self.accounts.done(call.request, now_s)
         self.accounts.step(now_s, self.name)
+
+    def end_all(self) -> None:
+        """Take every call to have ended, and every request to be over."""
+        for call_id in tuple(self._live):
+            self.ended(call_id)
+        self.accounts.finish_all()
 
     def close(self) -> None:
         """Flush, and close the meter."""

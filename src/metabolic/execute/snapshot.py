@@ -95,7 +95,7 @@ class Snapshot:
         return tuple(
             Load(
                 deployment=one.name,
-                state=states.get(one.name, "warm" if one.device is None else "stopped"),
+                state=states.get(one.name, "stopped" if one.kind == "local" else "warm"),
                 running=min(self._running[one.name], one.slots),
                 waiting=max(0, self._running[one.name] - one.slots),
                 healthy=self._health.ok(one.name),

@@ -23,7 +23,7 @@ from metabolic.core.decision import Policy
 from metabolic.core.fleet import Deployment, FleetSpec, Situation
 from metabolic.core.metabolic import MetabolicState
 from metabolic.core.ports import Ledger
-from metabolic.core.receipt import Receipt, Record, Settlement, Share
+from metabolic.core.receipt import Energy, Receipt, Record, Settlement, Share
 from metabolic.decide.advance import advance, begin
 from metabolic.decide.decide import DECISION_VERSION, decide
 from metabolic.decide.digest import digest
@@ -189,6 +189,7 @@ def _parts(
             policy=known.policy,
             run=run,
             seconds=record.receipt.seconds,
+            load=record.situation.load,
         )
         settlement = _settlement_in(record.receipt)
         if settlement is None:
@@ -235,11 +236,25 @@ def _settlement_in(receipt: Receipt) -> Settlement | None:
     return Settlement(
         id=receipt.id,
         shares=tuple(
-            Share(call=f"{receipt.id}/{one.call}", energy_j=energy.energy_j, cpu_s=one.cpu_s)
-            for one, energy in found
+            _share_in(f"{receipt.id}/{one.call}", energy, one.cpu_s) for one, energy in found
         ),
         origin=energies[0].origin if energies else "modelled",
         low_ratio=bounds.low_j / bounds.energy_j if bounds else 1.0,
         high_ratio=bounds.high_j / bounds.energy_j if bounds else 1.0,
         meter=(energies[0].meter or "") if energies else "",
+    )
+
+
+def _share_in(call: str, energy: Energy, cpu_s: float | None) -> Share:
+    """Return the share a settled energy was made of, with its own meter and bounds."""
+    some = energy.energy_j > 0
+    return Share(
+        call=call,
+        energy_j=energy.energy_j,
+        cpu_s=cpu_s,
+        idle_j=energy.idle_j or 0.0,
+        meter=energy.meter,
+        origin=energy.origin,
+        low_ratio=energy.low_j / energy.energy_j if some else None,
+        high_ratio=energy.high_j / energy.energy_j if some else None,
     )
