@@ -315,3 +315,19 @@ def test_the_same_readings_give_the_same_states_and_the_risk_is_a_probability(
     for one in found:
         assert one.throttle_risk_ratio is None or 0.0 <= one.throttle_risk_ratio <= 1.0
         assert one.time_to_throttle_s is None or one.time_to_throttle_s >= 0.0
+
+
+def test_a_gpu_that_falls_asleep_has_not_lost_its_thermometer() -> None:
+    gpu = DeviceState(
+        name="nvidia0", kind="gpu", temperature_c=_reading(40.0), limit_c=_reading(90.0)
+    )
+    slept = DeviceState(name="nvidia0", kind="gpu", asleep=True)
+    awake, first, later = _fold(
+        [
+            HardwareState(taken_at_s=1_000.0 + at_s, devices=(device,))
+            for at_s, device in ((0.0, gpu), (1.0, slept), (100.0, slept))
+        ]
+    )
+    assert awake.level == "nominal"
+    assert "thermometer lost" not in (*first.reasons, *later.reasons)
+    assert "elevated" not in {first.level, later.level}

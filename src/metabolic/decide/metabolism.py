@@ -306,10 +306,15 @@ def _asked(heat: Heat | None, previous: MetabolicState | None, profile: Profile)
 
 
 def _is_blind(state: HardwareState, heat: Heat | None, previous: MetabolicState | None) -> bool:
-    """Say whether something that could be read before cannot be read now."""
+    """Say whether something that could be read before cannot be read now.
+
+    A device that has fallen asleep is not read, and is cool.
+    """
     if state.failed:
         return True
     if previous is None or (heat is not None and (heat.headroom_c is not None or heat.told)):
+        return False
+    if any(device.asleep and device.name == previous.limiting for device in state.devices):
         return False
     return previous.headroom_c is not None or _LOST in previous.reasons
 
