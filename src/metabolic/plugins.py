@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 BUILTIN: Mapping[str, Mapping[str, str]] = {
     "sensors": {
+        "amd": "metabolic.sense.amd",
         "apple_pressure": "metabolic.sense.apple_pressure",
         "battery": "metabolic.sense.battery",
         "dcgm": "metabolic.sense.dcgm",
@@ -56,6 +57,7 @@ BUILTIN: Mapping[str, Mapping[str, str]] = {
         "thermal": "metabolic.sense.thermal",
     },
     "meters": {
+        "amd": "metabolic.sense.amd_meter",
         "fake": "metabolic.sense.fake_meter",
         "macmon": "metabolic.sense.macmon_meter",
         "modelled": "metabolic.sense.modelled",

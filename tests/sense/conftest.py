@@ -54,6 +54,21 @@ def recorded(tmp_path: Path) -> Recorded:
 
 
 @pytest.fixture
+def lact(tmp_path: Path) -> Recorded:
+    """Return a function that puts a recorded graphics card where the kernel shows it."""
+
+    def _lact(name: str) -> Path:
+        source = RECORDINGS / "sysfs" / "lact" / name
+        if not source.is_dir():
+            pytest.skip(f"no recording {name} beside the checkout")
+        (tmp_path / "sys" / "class").mkdir(parents=True)
+        (tmp_path / "sys" / "class" / "drm").symlink_to(source, target_is_directory=True)
+        return tmp_path
+
+    return _lact
+
+
+@pytest.fixture
 def cpu() -> Callable[[HardwareState], DeviceState]:
     """Return a function that picks the processor out of a state."""
 

@@ -13,7 +13,7 @@ from metabolic.execute.meter import EnergyMeter
 from metabolic.sense import probe
 
 _ALL = "auto"
-_SENSORS = ("host", "hwmon", "thermal", "rapl", "battery", "nvidia")
+_SENSORS = ("host", "hwmon", "thermal", "rapl", "battery", "nvidia", "amd")
 """In order of precedence, but that any source beats a model."""
 
 _ON_A_MAC = ("macmon", "apple_pressure")
