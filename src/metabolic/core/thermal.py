@@ -6,7 +6,7 @@ from msgspec import Struct
 
 
 class Forecast(Struct, frozen=True, kw_only=True, gc=False):
-    """The distance to throttling in ``horizon_s`` seconds if the power stays as it is.
+    """The distance to throttling in ``horizon_s`` seconds.
 
     ``error_c`` is the typical (root mean square) error of such forecasts on this device so far.
     """
@@ -39,8 +39,12 @@ class TauPoint(Struct, frozen=True, array_like=True, gc=False):
 
 
 class Pending(Struct, frozen=True, array_like=True, gc=False):
-    """A forecast that waits to be compared, and the mean squared error of those before it."""
+    """A forecast that waits to be compared, and the mean squared error of those before it.
 
+    ``guess`` is the number of the guess at the coming power that it rests on.
+    """
+
+    guess: int
     horizon_s: float
     due_s: float
     y_c: float
@@ -52,16 +56,16 @@ class ThermalFit(Struct, frozen=True, kw_only=True):
     """One device's thermal model: ``y = base + r x + start z``, one pole of ``tau_s``.
 
     ``y`` is minus the headroom: 0 is throttling. ``at_s`` is the last fit, ``seen_s`` the last
-    reading; ``joules`` have been drawn since ``at_s``. ``power_w`` is the present power (a mean of
-    a few seconds), ``offset_c`` what the model lately lacked, ``residual_c`` its root mean square
-    error over the minutes it remembers.
+    reading; ``joules`` have been drawn since ``at_s``. ``means_w`` are means of the power, short to
+    long, ``offset_c`` is what the model lately lacked, ``residual_c`` its root mean square error
+    over the minutes it remembers.
     """
 
     device: str
     at_s: float
     seen_s: float
     last_w: float
-    power_w: float
+    means_w: tuple[float, ...]
     joules: float
     limit_w: float | None
     prior_base_c: float

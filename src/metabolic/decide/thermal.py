@@ -27,7 +27,7 @@ from msgspec.structs import replace
 
 from metabolic.core.hardware import DeviceState
 from metabolic.core.thermal import TauPoint, ThermalFit
-from metabolic.decide.forecast import HORIZONS_S, begun, observed
+from metabolic.decide.forecast import begun, moved, observed
 
 STEP_S = 1.0
 """Seconds between samples of the fit; thermometers are seldom faster."""
@@ -38,8 +38,7 @@ FORGET_S = 600.0
 GAP_S = 30.0
 """After this long without a reading the power in between is unknown: the fit begins anew."""
 
-OFFSET_S = 8.0
-POWER_S = 5.0
+_OFFSET_S = 8.0
 
 _GRID_S: dict[str, tuple[float, ...]] = {
     "gpu": (6.0, 10.0, 17.0, 28.0, 47.0, 80.0, 130.0),
@@ -111,13 +110,13 @@ def _first(device: DeviceState, headroom_c: float, watts: float, at_s: float) ->
         at_s=at_s,
         seen_s=at_s,
         last_w=watts,
-        power_w=watts,
+        means_w=moved((), watts, 0.0),
         joules=0.0,
         limit_w=limit_w,
         prior_base_c=-room_c,
         prior_r_c_per_w=prior_r,
         points=tuple(TauPoint(tau_s, watts, 1.0) for tau_s in _GRID_S[device.kind]),
-        pending=tuple(begun(horizon_s) for horizon_s in HORIZONS_S),
+        pending=begun(),
         y_c=-headroom_c,
         tau_s=_MIDDLE_S[device.kind],
         r_c_per_w=prior_r,
@@ -131,11 +130,11 @@ def _first(device: DeviceState, headroom_c: float, watts: float, at_s: float) ->
 def _next(before: ThermalFit, y_c: float, watts: float, at_s: float) -> ThermalFit:
     """Return the fit after a reading; a new sample only once ``STEP_S`` has passed."""
     seconds = at_s - before.seen_s
-    power_w = watts + (before.power_w - watts) * exp(-seconds / POWER_S)
+    means_w = moved(before.means_w, watts, seconds)
     joules = before.joules + seconds * (watts + before.last_w) / 2
     passed_s = at_s - before.at_s
     if passed_s < STEP_S:
-        return replace(before, seen_s=at_s, last_w=watts, power_w=power_w, joules=joules, y_c=y_c)
+        return replace(before, seen_s=at_s, last_w=watts, means_w=means_w, joules=joules, y_c=y_c)
     points = tuple(
         _sampled(one, y_c=y_c, mean_w=joules / passed_s, seconds=passed_s) for one in before.points
     )
@@ -144,7 +143,7 @@ def _next(before: ThermalFit, y_c: float, watts: float, at_s: float) -> ThermalF
         at_s=at_s,
         seen_s=at_s,
         last_w=watts,
-        power_w=power_w,
+        means_w=means_w,
         joules=0.0,
         points=points,
         y_c=y_c,
@@ -185,7 +184,7 @@ def _fitted(seen: ThermalFit, seconds: float) -> ThermalFit:
             best, chosen, least = point, theta, cost
     base, r, start = chosen
     residual = seen.y_c - (base + r * best.x + start * best.z)
-    keep = exp(-seconds / OFFSET_S)
+    keep = exp(-seconds / _OFFSET_S)
     return replace(
         seen,
         tau_s=best.tau_s,
