@@ -92,7 +92,7 @@ def hang() -> None:
     until(lambda: "nvidia0.temperature_c" in polled.latest().failed)
     assert all(one.temperature_c is None for one in polled.latest().devices)
     (problem,) = reads.obstacles()
-    assert problem.kind == "stale"
+    assert (problem.kind, "dmesg" in problem.remedy) == ("stale", True)
     began_s = time.perf_counter()
     for _ in range(50):
         reads.read(HardwareState(taken_at_s=0.0))
@@ -188,6 +188,14 @@ def hot_unplug() -> None:
     }
     set_state(dict.fromkeys(H100, "error:15"), dict.fromkeys(A100, "error:15"))
     assert refused(nvml).kind == "driver"
+
+
+def one_gpu_denied() -> None:
+    """A GPU this process may not open is told, and the other is read."""
+    set_state({**H100, "handle": "error:4"}, A100)
+    nvml = library()
+    assert set(fetched(nvml)) == {"nvidia1"}
+    assert [note.kind for note in nvml.notes] == ["permission"]
 
 
 def old_driver() -> None:

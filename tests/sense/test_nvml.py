@@ -63,6 +63,7 @@ def run(case: str, library: Path, tmp_path: Path) -> None:
         "counter_backwards",
         "mig",
         "hot_unplug",
+        "one_gpu_denied",
         "module_power",
         "asleep",
         "asleep_has_not_failed",

@@ -78,7 +78,7 @@ class DcgmSensor:
         fetch: Callable[[], tuple[Gpu, ...]] = self._fetch
         self._background = Background(
             fetch,
-            name="metabolic-dcgm",
+            name="the DCGM exporter",
             every_s=options.period_s,
             stale_s=2 * options.period_s + options.deadline_s,
         )

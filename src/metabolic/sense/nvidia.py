@@ -22,7 +22,7 @@ from metabolic.core.ports import Sensor
 from metabolic.sense import nvidia_smi
 from metabolic.sense.background import Background
 from metabolic.sense.nvidia_gpu import with_gpus
-from metabolic.sense.nvidia_obstacles import recorded_root
+from metabolic.sense.nvidia_obstacles import hung, recorded_root
 from metabolic.sense.nvml import Nvml
 
 _FIRST_WAIT_S = 1.0
@@ -56,7 +56,7 @@ class NvidiaSensor:
         self._nvml = Nvml(root=options.sysfs or options.root)
         self._background = Background(
             self._nvml.fetch,
-            name="metabolic-nvidia",
+            name="NVIDIA's driver",
             every_s=options.period_s,
             stale_s=max(options.deadline_s, 2 * options.period_s),
         )
@@ -76,7 +76,7 @@ class NvidiaSensor:
 
     def obstacles(self) -> tuple[Obstacle, ...]:
         """Return why GPUs, or some of them, are not read."""
-        problem = self._background.problem()
+        problem = hung(self._background.problem())
         notes = tuple(note for note in self._nvml.notes if problem is None or note != problem)
         return (*self._refused, *(() if problem is None else (problem,)), *notes)
 

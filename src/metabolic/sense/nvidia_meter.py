@@ -21,7 +21,7 @@ from metabolic.core.ports import Domain, MeterReading
 from metabolic.sense.background import Background
 from metabolic.sense.counter import IdleEnergy
 from metabolic.sense.nvidia_gpu import Gpu
-from metabolic.sense.nvidia_obstacles import recorded_root
+from metabolic.sense.nvidia_obstacles import hung, recorded_root
 from metabolic.sense.nvml import Nvml
 
 _FIRST_WAIT_S = 1.0
@@ -58,7 +58,7 @@ class NvidiaMeter:
         self._nvml = Nvml(root=options.sysfs or options.root, device=options.device)
         self._background = Background(
             self._nvml.fetch,
-            name=f"metabolic-{options.device}",
+            name=f"NVIDIA's driver, asked for {options.device},",
             every_s=_HEARTBEAT_S,
             stale_s=_STALE_S,
         )
@@ -94,7 +94,7 @@ class NvidiaMeter:
 
     def obstacles(self) -> tuple[Obstacle, ...]:
         """Return why the counter is not read."""
-        problem = self._background.problem()
+        problem = hung(self._background.problem())
         if problem is not None:
             return (*self._refused, problem)
         if self._last is None and self._background.latest() is not None:

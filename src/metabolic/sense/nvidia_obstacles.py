@@ -1,6 +1,6 @@
 """Why an NVIDIA GPU cannot be read, in words, and what to do about it."""
 
-__all__ = ["has_driver", "is_container", "no_driver", "no_library", "recorded_root"]
+__all__ = ["has_driver", "hung", "is_container", "no_driver", "no_library", "recorded_root"]
 
 from metabolic.core.obstacle import Obstacle
 from metabolic.sense.files import Folder
@@ -42,6 +42,14 @@ def no_driver(root: str, *, code: int, what: str, gpus: int) -> Obstacle:
     if code == _LOADED:
         remedy = "load the kernel module (modprobe nvidia), or see dmesg for why it does not load"
     return Obstacle(kind="driver", what=what, remedy=remedy)
+
+
+def hung(problem: Obstacle | None) -> Obstacle | None:
+    """Return a problem with what to do about it, if it is that the driver hangs."""
+    if problem is None or problem.kind != "stale":
+        return problem
+    remedy = "see dmesg for NVRM and Xid; a driver that stays like this needs a restart"
+    return Obstacle(kind="stale", what=problem.what, remedy=remedy)
 
 
 def recorded_root(root: str) -> Obstacle:

@@ -64,7 +64,7 @@ class NvidiaSmiSensor:
         fetch: Callable[[], tuple[Gpu, ...]] = self._run if options.file is None else self._look
         self._background = Background(
             fetch,
-            name="metabolic-nvidia-smi",
+            name="nvidia-smi",
             every_s=options.period_s,
             stale_s=options.period_s + options.deadline_s,
         )

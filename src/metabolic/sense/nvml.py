@@ -25,6 +25,7 @@ from metabolic.sense.nvidia_obstacles import no_driver, no_library
 from metabolic.sense.nvidia_pci import NvidiaPci, bus_of
 from metabolic.sense.nvml_gpu import DriverLost, GpuLost, NvmlGpu, Untyped
 
+_NO_PERMISSION = 4
 _SCAN_EVERY_S = 30.0
 _REOPEN_AFTER_S = 30.0
 """When a GPU was lost, the rest are read on; after this long the library is asked anew for it."""
@@ -158,7 +159,7 @@ class Nvml:
                 handle: Untyped = nvml.nvmlDeviceGetHandleByIndex(index)
                 key = _key(nvml, handle)
             except nvml.NVMLError as exc:
-                self._note(f"GPU {index}: {exc}")
+                self._note(f"GPU {index}: {exc}", denied=exc.value == _NO_PERMISSION)
                 continue
             name = self._name(key, index)
             counter = self._counters.setdefault(key, EnergyCounter())
@@ -221,9 +222,10 @@ class Nvml:
             self._names[key] = f"nvidia{wanted}"
         return self._names[key]
 
-    def _note(self, what: str) -> None:
+    def _note(self, what: str, *, denied: bool = False) -> None:
         """Keep what went wrong with one GPU."""
-        self.notes = (*self.notes, Obstacle(kind="driver", what=what))
+        kind = "permission" if denied else "driver"
+        self.notes = (*self.notes, Obstacle(kind=kind, what=what))
 
 
 def _key(nvml: Untyped, handle: Untyped) -> str:
