@@ -65,6 +65,13 @@ class Clock:
         return self.at_s
 
 
+def loaded() -> None:
+    """Write the file by which the kernel shows that the driver is loaded."""
+    version = SYSFS / "proc/driver/nvidia/version"
+    version.parent.mkdir(parents=True, exist_ok=True)
+    version.write_text("NVRM version: a stand-in\n")
+
+
 def set_state(*gpus: Mapping[str, object], **machine: object) -> None:
     """Write the stub's state at once."""
     lines = [f"count={len(gpus)}", *(f"{key}={value}" for key, value in machine.items())]

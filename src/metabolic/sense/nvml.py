@@ -12,6 +12,7 @@ __all__ = ["Nvml"]
 
 import contextlib
 import importlib
+import sys
 import time
 from collections.abc import Callable
 from types import ModuleType
@@ -138,14 +139,15 @@ class Nvml:
         self._gpus = self._list(nvml)
 
     def _library(self, now_s: float) -> ModuleType:
-        """Import the binding."""
-        try:
-            return importlib.import_module("pynvml")
-        except ImportError as exc:
-            obstacle = no_library(self._root, gpus=len(self._pci.read()))
-            error = SensorError(obstacle.what, obstacle)
-            self._retry = now_s + _RETRY_ABSENT_S, error
-            raise error from exc
+        """Import the binding, which is large: not where nothing speaks of a GPU."""
+        unseen = int(sys.platform == "win32")  # Windows has no such files: it may have one
+        obstacle = no_library(self._root, gpus=len(self._pci.read()) + unseen)
+        if obstacle.kind != "absent":
+            with contextlib.suppress(ImportError):
+                return importlib.import_module("pynvml")
+        error = SensorError(obstacle.what, obstacle)
+        self._retry = now_s + _RETRY_ABSENT_S, error
+        raise error
 
     def _list(self, nvml: Untyped) -> list[NvmlGpu]:
         """Return a handle of every GPU that answers."""
