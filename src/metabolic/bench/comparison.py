@@ -156,7 +156,9 @@ def _row(
         "cpu_s": cpu_s,
         "energy_j": joules,
         "energy_origin": None if joules is None else "modelled",
-        "carbon_g": None if joules is None else carbon_g(joules, g_per_kwh=energy.g_per_kwh),
+        "carbon_g": None
+        if joules is None
+        else carbon_g(joules, g_per_kwh=energy.intensity_g_per_kwh()),
         "cost_usd": (
             None if joules is None else electricity_usd(joules, usd_per_kwh=energy.usd_per_kwh)
         ),

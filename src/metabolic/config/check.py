@@ -5,6 +5,7 @@ __all__ = ["check", "is_loopback"]
 import ipaddress
 from collections.abc import Iterable
 
+from metabolic.account.zones import intensity_of, zones
 from metabolic.config.tables import Config, DeploymentTable
 from metabolic.core.errors import ConfigError
 
@@ -38,6 +39,9 @@ def _problems(config: Config) -> Iterable[tuple[str, str]]:
     if not is_loopback(config.server.host) and not config.keys:
         problem = "is reachable from other machines: add a [[key]], or listen on 127.0.0.1"
         yield "[server] host", f"{config.server.host} {problem}"
+    zone = config.energy.zone
+    if zone is not None and intensity_of(zone) is None:
+        yield "[energy] zone", f'"{zone}" is not known: set g_per_kwh; known: {", ".join(zones())}'
     yield from _twice("[[key]] name", (key.name for key in config.keys))
     yield from _twice("[[deployment]] name", (item.name for item in config.deployments))
     yield from _twice("[[virtual]] name", (item.name for item in config.virtuals))
@@ -68,6 +72,8 @@ def _deployment(deployment: DeploymentTable) -> Iterable[tuple[str, str]]:
             yield f"{where} options", "are a backend's, and this one is local"
     elif deployment.base_url is None:
         yield f"{where} base_url", f"is missing: a {deployment.kind} deployment needs one"
+    if deployment.kind == "remote" and deployment.device is not None:
+        yield f"{where} device", 'belongs to deployments on this machine: kind = "pool"'
     prices = deployment.input_usd_per_million_tokens, deployment.output_usd_per_million_tokens
     if (prices[0] is None) != (prices[1] is None):
         yield where, "give both input_ and output_usd_per_million_tokens, or neither"

@@ -27,6 +27,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
+from metabolic.account.zones import WORLD_G_PER_KWH, intensity_of
 from metabolic.config.secret import Secret
 from metabolic.core.decision import Belief
 from metabolic.core.fleet import Capability, Endpoint, Price, Tier, Variant
@@ -86,15 +87,31 @@ class ProfileTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 class EnergyTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``[energy]``: what electricity costs here, and how to model a CPU that has no meter.
 
-    ``g_per_kwh`` is grams of CO2e per kWh. ``cpu_w_per_core`` is the power one busy core adds;
-    ``cpu_idle_w`` what the package draws idle (``None``: unknown).
+    ``zone`` takes the yearly average of a country, ``g_per_kwh`` overrides it (``None`` without
+    both: the world's); ``market_g_per_kwh`` is that of the electricity that is bought. ``pue`` is
+    what the building draws over what the machine does. ``embodied_kg_co2e`` is what making the
+    machine took. ``cpu_w_per_core`` is the power one busy core adds; ``cpu_idle_w`` what the
+    package draws idle (``None``: unknown).
     """
 
     usd_per_kwh: NotNegative = 0.15
-    g_per_kwh: NotNegative = 473.0
+    zone: str | None = None
+    g_per_kwh: NotNegative | None = None
+    market_g_per_kwh: NotNegative | None = None
     usd_per_kg_co2e: NotNegative = 0.0
+    pue: Annotated[float, Meta(ge=1, le=5)] = 1.0
+    embodied_kg_co2e: NotNegative | None = None
+    lifetime_years: Positive = 4.0
+    water_l_per_kwh: NotNegative | None = None
     cpu_w_per_core: Positive = 4.0
     cpu_idle_w: NotNegative | None = None
+
+    def intensity_g_per_kwh(self) -> float:
+        """Return the grid's: as configured, else the zone's, else the world's."""
+        if self.g_per_kwh is not None:
+            return self.g_per_kwh
+        known = None if self.zone is None else intensity_of(self.zone)
+        return WORLD_G_PER_KWH if known is None else known.g_per_kwh
 
 
 class SenseTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -162,6 +179,7 @@ class DeploymentTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     ``local`` needs ``model``, an id of the catalogue; the others need ``base_url``, any
     OpenAI-compatible one. ``pool`` is a fleet of replicas of one's own; ``remote`` an API that
     bills per token. Prices are dollars per million tokens; ``None`` is unknown.
+    ``device`` is the one of this machine that a ``pool`` runs on, ``usd_per_hour`` its rent.
     ``options`` are the backend's own (a proxy, headers, a CA file), for all but ``local``.
     """
 
@@ -184,6 +202,8 @@ class DeploymentTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     prefill_tokens_per_s: Positive | None = None
     decode_tokens_per_s: Positive | None = None
     active_w: Positive | None = None
+    device: Name | None = None
+    usd_per_hour: NotNegative | None = None
     tasks: tuple[str, ...] = ()
     slots: Count | None = None
     variants: tuple[VariantTable, ...] = ()

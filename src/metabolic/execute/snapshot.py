@@ -6,7 +6,7 @@ hundredth, 64 MiB), so that equal situations are equal values and a record needs
 
 __all__ = ["Snapshot", "coarse"]
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from msgspec.structs import replace
 
@@ -16,6 +16,7 @@ from metabolic.core.metabolic import MetabolicState
 from metabolic.core.ports import Clock
 from metabolic.execute.health import Health
 
+_NOTHING: tuple[None, None] = (None, None)
 _MEMORY_STEP_BYTES = 64 * 1024 * 1024
 
 
@@ -68,6 +69,7 @@ class Snapshot:
         self._health = health
         self._states = states
         self._running = {one.name: 0 for one in fleet.deployments}
+        self._learned: dict[str, tuple[float | None, float | None]] = {}
 
     def began(self, deployment: str) -> None:
         """Count a call in flight."""
@@ -89,9 +91,19 @@ class Snapshot:
         if seen != self.metabolic:
             self.metabolic = seen
 
+    def learn(self, ratios: Mapping[str, float], exponents: Mapping[str, float]) -> None:
+        """Take over what the meters have learned of deployments, to two digits."""
+        self._learned = {
+            name: (
+                float(f"{ratios[name]:.2g}") if name in ratios else None,
+                None if exponents.get(name, 1.0) == 1.0 else round(exponents[name], 2),
+            )
+            for name in {*ratios, *exponents}
+        }
+
     def loads(self) -> tuple[Load, ...]:
         """Return how busy each deployment is, by name."""
-        states = dict(self._states())
+        states, learned = dict(self._states()), self._learned
         return tuple(
             Load(
                 deployment=one.name,
@@ -99,6 +111,8 @@ class Snapshot:
                 running=min(self._running[one.name], one.slots),
                 waiting=max(0, self._running[one.name] - one.slots),
                 healthy=self._health.ok(one.name),
+                energy_ratio=learned.get(one.name, _NOTHING)[0],
+                batch_exponent=learned.get(one.name, _NOTHING)[1],
             )
             for one in self.fleet.deployments
         )

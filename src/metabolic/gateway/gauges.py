@@ -133,6 +133,9 @@ def _loads(loads: tuple[Load, ...]) -> Iterator[Metric]:
     )
     waiting = GaugeMetricFamily("metabolic_deployment_waiting", "Calls waiting.", labels=label)
     healthy = GaugeMetricFamily("metabolic_deployment_healthy", "1 when healthy.", labels=label)
+    ratio = GaugeMetricFamily(
+        "metabolic_deployment_energy_ratio", "Joules metered over joules foreseen.", labels=label
+    )
     for load in loads:
         name = (load.deployment,)
         for each in _STATES:
@@ -141,7 +144,9 @@ def _loads(loads: tuple[Load, ...]) -> Iterator[Metric]:
         waiting.add_metric(name, load.waiting)
         if load.healthy is not None:
             healthy.add_metric(name, float(load.healthy))
-    yield from (state, running, waiting, healthy)
+        if load.energy_ratio is not None:
+            ratio.add_metric(name, load.energy_ratio)
+    yield from (state, running, waiting, healthy, ratio)
 
 
 def _counters(runtime: Serving) -> Metric:

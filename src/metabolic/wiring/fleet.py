@@ -158,7 +158,7 @@ def _on_cpu(
         name=name,
         model=model,
         kind="local",
-        device="cpu",
+        device=given.device or "cpu",
         capabilities=given.capabilities or LOCAL_CAPABILITIES,
         prefill_tokens_per_s=given.prefill_tokens_per_s or speed.prefill_tokens_per_s,
         decode_tokens_per_s=given.decode_tokens_per_s or speed.decode_tokens_per_s,
@@ -170,6 +170,7 @@ def _on_cpu(
         tasks=tasks,
         variants=tuple(one.variant() for one in given.variants),
         slots=given.slots or config.engines.slots or 2,
+        usd_per_hour=given.usd_per_hour,
     )
 
 
@@ -185,6 +186,7 @@ def _remote(table: DeploymentTable) -> Deployment:
             context_tokens=table.context_tokens,
         ),
         kind=table.kind,
+        device=table.device,
         capabilities=table.capabilities or _REMOTE_CAPABILITIES,
         price=table.price(),
         prefill_tokens_per_s=table.prefill_tokens_per_s,
@@ -195,6 +197,7 @@ def _remote(table: DeploymentTable) -> Deployment:
         tasks=table.tasks,
         variants=tuple(one.variant() for one in table.variants),
         slots=table.slots or 64,
+        usd_per_hour=table.usd_per_hour,
     )
 
 

@@ -6,6 +6,7 @@ import os
 
 from msgspec.structs import replace
 
+from metabolic.account.carbon import embodied_g_per_h
 from metabolic.config import Config
 from metabolic.core.certificate import Certificate
 from metabolic.core.decision import Belief, Policy
@@ -30,6 +31,7 @@ def policy_of(
 
     ``alarms`` are lanes that have drifted: their certificates are not in force.
     """
+    energy = config.energy
     own = tuple(one.belief() for one in config.beliefs)
     named = {(one.deployment, one.lane) for one in own}
     shipped: tuple[Belief, ...] = tuple(
@@ -41,8 +43,8 @@ def policy_of(
             profile=in_force,
             preference=config.profile.preference,
             kind=config.routing.kind,
-            usd_per_kwh=config.energy.usd_per_kwh,
-            g_per_kwh=config.energy.g_per_kwh,
+            usd_per_kwh=energy.usd_per_kwh * energy.pue,
+            g_per_kwh=energy.intensity_g_per_kwh() * energy.pue,
             usd_per_kg_co2e=config.energy.usd_per_kg_co2e,
             cpu_w_per_core=config.energy.cpu_w_per_core,
             beliefs=(*own, *shipped),
@@ -52,6 +54,13 @@ def policy_of(
             score=score_of(config),
             certificates=certificates,
             alarms=alarms,
+            market_g_per_kwh=_times(energy.market_g_per_kwh, energy.pue),
+            embodied_g_per_h=None
+            if energy.embodied_kg_co2e is None
+            else embodied_g_per_h(
+                kg_co2e=energy.embodied_kg_co2e, lifetime_years=energy.lifetime_years
+            ),
+            water_l_per_kwh=_times(energy.water_l_per_kwh, energy.pue),
         )
     )
 
@@ -65,6 +74,11 @@ def home_of(config: Config, detected: str) -> Profile:
         if (value := getattr(table, name)) is not None
     }
     return replace(profile(detected if table.name == "auto" else table.name), **own)
+
+
+def _times(figure: float | None, factor: float) -> float | None:
+    """Return the figure times the factor; unknown stays unknown."""
+    return None if figure is None else figure * factor
 
 
 class Chooser:

@@ -18,7 +18,7 @@ from metabolic.core.fleet import Deployment, Endpoint, Load, Situation
 from metabolic.core.hardware import HardwareState
 from metabolic.core.metabolic import MetabolicState
 from metabolic.core.ports import Backend, Clock, Ledger, Sink
-from metabolic.core.receipt import RECORD_SCHEMA, Receipt, Record, Settlement
+from metabolic.core.receipt import RECORD_SCHEMA, Receipt, Record, Settlement, Window
 from metabolic.core.request import Ask, Request, WarmPrefix
 from metabolic.core.signals import TASKS, Signals
 from metabolic.decide.advance import begin
@@ -28,14 +28,17 @@ from metabolic.decide.metabolism import assess
 from metabolic.execute.calls import Calls
 from metabolic.execute.clock import RealClock
 from metabolic.execute.drive import Driver
-from metabolic.execute.sessions import Sessions, tool_call_ids
 from metabolic.execute.health import Health
+from metabolic.execute.sessions import Sessions, tool_call_ids
 from metabolic.execute.snapshot import Snapshot
 from metabolic.wiring.blobs import Blobs
 from metabolic.wiring.fleet import assemble, has_local, store_of
 from metabolic.wiring.local import LocalFleet
+from metabolic.wiring.meters import Memory, meters_of
 from metabolic.wiring.policy import Chooser
-from metabolic.wiring.senses import energy_meter, probe_of
+from metabolic.wiring.senses import probe_of
+
+_REMEMBER_S = 300.0
 
 
 class Outcome(Struct, frozen=True, kw_only=True):
@@ -74,12 +77,16 @@ class Runtime:
         self._health = Health(clock)
         self._sessions = Sessions()
         self._ledger: Ledger = plugins.ledger(config.ledger.kind, _ledger_table(config))
-        self._meter = energy_meter(config, clock=clock, settled=self._settle)
         self._tasks: list[asyncio.Task[None]] = []
         store = store_of(config) if has_local(config) else None
         assembled = assemble(config, store=store, say=say)
         self._fleet = {one.name: one for one in assembled.fleet.deployments}
         self._largest = largest_of(self._fleet)
+        self._meter = meters_of(
+            config, self._fleet, clock=clock, settled=self._settle, closed=self._learn
+        )
+        self._memory = Memory(config)
+        self._meter.restore(self._memory.load())
         self._local = LocalFleet(
             config, assembled.locals, store=store, clock=clock, situation=self._now
         )
@@ -123,6 +130,9 @@ class Runtime:
                 clock=self._clock,
                 first_token_timeout_s=routing.first_token_timeout_s,
                 stall_timeout_s=routing.stall_timeout_s,
+                metered=frozenset(
+                    name for name in endpoints if self._fleet[name].device is not None
+                ),
             ),
             validators=tuple(
                 plugins.validator(one.kind, one.options) for one in routing.validators
@@ -139,6 +149,7 @@ class Runtime:
         self._tasks = [
             asyncio.create_task(self._follow(), name="state"),
             asyncio.create_task(self._meter.run(), name="meter"),
+            asyncio.create_task(self._remember(), name="memory"),
         ]
 
     async def aclose(self, *, drain_s: float) -> None:
@@ -152,6 +163,7 @@ class Runtime:
         await self._driver.calls.aclose()
         await self._local.aclose()
         self._meter.close()
+        await asyncio.to_thread(self._memory.save, self._meter.state())
         self._probe.close()
         await asyncio.to_thread(self._ledger.close)
 
@@ -239,6 +251,7 @@ class Runtime:
             run=run,
             seconds=seconds,
             largest=self._largest,
+            load=situation.load,
         )
         record = Record(
             schema=RECORD_SCHEMA,
@@ -258,6 +271,16 @@ class Runtime:
     def _settle(self, settlement: Settlement) -> None:
         """Let the ledger know what the meter said."""
         self._ledger.settle(settlement)
+
+    def _learn(self, _: Window) -> None:
+        """Let decisions and bills know what the meters have learned."""
+        self._snapshot.learn(self._meter.ratios(), self._meter.exponents())
+
+    async def _remember(self) -> None:
+        """Keep what the meters have learned, now and then."""
+        while True:
+            await self._clock.sleep(_REMEMBER_S)
+            await asyncio.to_thread(self._memory.save, self._meter.state())
 
     async def _follow(self) -> None:
         """Follow the machine's state, as often as it is read."""

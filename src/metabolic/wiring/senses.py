@@ -1,15 +1,12 @@
 """The machine's sensors and its energy meter, as the configuration wants them."""
 
-__all__ = ["energy_meter", "probe_of", "sensors_of"]
+__all__ = ["probe_of", "sensors_of"]
 
 import sys
-from collections.abc import Callable
 
 from metabolic import plugins
 from metabolic.config import AdapterTable, Config
-from metabolic.core.ports import Clock, Sensor
-from metabolic.core.receipt import Settlement
-from metabolic.execute.meter import EnergyMeter
+from metabolic.core.ports import Sensor
 from metabolic.sense import probe
 
 _ALL = "auto"
@@ -64,26 +61,3 @@ def probe_of(config: Config, *, apart: bool = False) -> probe.Probe:
     sensors = tuple(sensor for _, sensor in sensors_of(config))
     options = probe.Options(period_s=config.sense.period_s, apart=apart)
     return probe.create(options, sensors=sensors)
-
-
-def energy_meter(
-    config: Config, *, clock: Clock, settled: Callable[[Settlement], None]
-) -> EnergyMeter:
-    """Return the meter of this machine's CPU: RAPL where it can be read, else the model.
-
-    Raises:
-        ConfigError: a ``[[meter]]`` names no adapter, or an option it does not have.
-    """
-    if config.meters:
-        first = config.meters[0]
-        meter = plugins.meter(first.kind, first.options)
-    else:
-        meter = plugins.meter(
-            "rapl",
-            {
-                "root": config.sense.root,
-                "cpu_w_per_core": config.energy.cpu_w_per_core,
-                "cpu_idle_w": config.energy.cpu_idle_w,
-            },
-        )
-    return EnergyMeter(meter, clock=clock, settled=settled)
