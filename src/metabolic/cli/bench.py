@@ -6,7 +6,18 @@ from cyclopts import App
 
 BENCHES = (
     ("gateway", "metabolic.cli.benches.gateway:gateway", "What the gateway adds to a request."),
+    ("failover", "metabolic.cli.benches.failover:failover", "Faults and what became of answers."),
+    (
+        "certificate",
+        "metabolic.cli.benches.certificate:certificate",
+        "Certified thresholds on stored answers.",
+    ),
     ("cascade", "metabolic.cli.benches.cascade:cascade", "Policies on questions with answers."),
+    (
+        "telemetry",
+        "metabolic.cli.benches.telemetry:telemetry",
+        "What sensors read of recordings, and what it costs.",
+    ),
 )
 """Name, where it is (imported only when it runs), and what ``--help`` says."""
 

@@ -1,0 +1,145 @@
+"""One set of stored answers made ready to learn from, and to be split again and again.
+
+Lessons are graded answers of other models to the questions of the fitting part, from this set and
+from any other in the folder that asks the same questions (equal ``split_key``): no answer to a
+question that is calibrated on or reported is among them.
+"""
+
+__all__ = ["Material", "Parts", "material", "parts", "safety"]
+
+import random
+from collections.abc import Iterable
+
+import numpy as np
+from msgspec import Struct
+
+from metabolic.bench.scorer import Array, Lessons, Scorer, matrix, words
+from metabolic.bench.signals import signals
+from metabolic.bench.tables import Table, pair_of
+
+_TEACHERS = 6
+"""Other models to learn from: the cheapest, so that no outcome chooses them."""
+
+_GOOD = 0.5
+_SHARED = 0.3
+"""Share of a set's questions that another must ask too, to teach anything about them."""
+
+
+class Material(Struct, frozen=True, kw_only=True):
+    """A set with the figures of its cheap model's answers; arrays are in the order of its rows.
+
+    ``lesson_keys`` says which question each lesson is about.
+    """
+
+    name: str
+    cheap: str
+    dear: str
+    keys: tuple[str, ...]
+    figures: Array
+    asked: Array
+    good: Array
+    reference: Array
+    lessons: Lessons | None
+    lesson_keys: tuple[str, ...]
+
+
+class Parts(Struct, frozen=True, kw_only=True):
+    """A split: indices of the rows to fit on, to calibrate on and to report."""
+
+    fit: tuple[int, ...]
+    calibrate: tuple[int, ...]
+    report: tuple[int, ...]
+
+
+def material(table: Table, others: Iterable[Table], *, teachers: int = _TEACHERS) -> Material:
+    """Return a set ready to learn from; ``others`` may teach where they ask the same questions."""
+    cheap, dear = pair_of(table)
+    texts = [row.replies[cheap].text or "" for row in table.rows]
+    keys = tuple(row.key for row in table.rows)
+    lessons, lesson_keys = _lessons(_taught(table, others, teachers), frozenset(keys))
+    return Material(
+        name=table.name,
+        cheap=cheap,
+        dear=dear,
+        keys=keys,
+        figures=matrix(
+            [signals(row.query, text) for row, text in zip(table.rows, texts, strict=True)]
+        ),
+        asked=words([row.query for row in table.rows]),
+        good=np.array([row.replies[cheap].score for row in table.rows]),
+        reference=np.array([row.replies[dear].score for row in table.rows]),
+        lessons=lessons,
+        lesson_keys=lesson_keys,
+    )
+
+
+def _taught(table: Table, others: Iterable[Table], teachers: int) -> list[tuple[Table, str]]:
+    """Return other models whose stored answers can teach, the cheapest first."""
+    keys = {row.key for row in table.rows}
+    own = set(pair_of(table))
+    found: list[tuple[float, Table, str]] = []
+    for source in (table, *(one for one in others if one is not table)):
+        shared = len(keys.intersection(row.key for row in source.rows))
+        if shared < _SHARED * len(keys):
+            continue
+        names = [one for one in source.models if source is not table or one not in own]
+        known = [(source.usd.get(name, float("inf")), source, name) for name in names]
+        found += [one for one in known if source.has_text(one[2])]
+    found.sort(key=lambda one: (one[0], one[1].name, one[2]))
+    return [(source, name) for _, source, name in found[:teachers]]
+
+
+def _lessons(
+    taught: Iterable[tuple[Table, str]], keys: frozenset[str]
+) -> tuple[Lessons | None, tuple[str, ...]]:
+    """Return other models' graded answers to these questions, and the question of each."""
+    rows = [
+        (row, reply)
+        for source, model in taught
+        for row in source.rows
+        if row.key in keys and (reply := row.replies[model]).text is not None
+    ]
+    if not rows:
+        return None, ()
+    lessons = Lessons(
+        figures=matrix([signals(row.query, reply.text or "") for row, reply in rows]),
+        good=np.array([reply.score >= _GOOD for _, reply in rows], dtype=int),
+        words=words([row.query for row, _ in rows]),
+    )
+    return lessons, tuple(row.key for row, _ in rows)
+
+
+def parts(found: Material, *, seed: int) -> Parts:
+    """Return a random split into thirds; equal questions stay together."""
+    unique = sorted(set(found.keys))
+    random.Random(seed).shuffle(unique)
+    third = len(unique) // 3
+    where = {key: min(at // max(1, third), 2) for at, key in enumerate(unique)}
+    chosen: tuple[list[int], list[int], list[int]] = ([], [], [])
+    for at, key in enumerate(found.keys):
+        chosen[where[key]].append(at)
+    lot = random.Random(seed + 1)
+    lot.shuffle(chosen[1])
+    return Parts(fit=tuple(chosen[0]), calibrate=tuple(chosen[1]), report=tuple(chosen[2]))
+
+
+def safety(found: Material, split: Parts, *, seed: int) -> Array:
+    """Return how safe it is to keep each row's draft, by a scorer fitted on the first part."""
+    fit = list(split.fit)
+    keys = {found.keys[at] for at in fit}
+    lessons = found.lessons
+    if lessons is not None:
+        chosen = [at for at, key in enumerate(found.lesson_keys) if key in keys]
+        lessons = Lessons(
+            figures=lessons.figures[chosen],
+            good=lessons.good[chosen],
+            words=lessons.words[chosen],
+        )
+    scorer = Scorer(seed=seed).fit(
+        found.figures[fit],
+        found.asked[fit],
+        (found.good[fit] >= _GOOD).astype(int),
+        (found.reference[fit] >= _GOOD).astype(int),
+        lessons,
+    )
+    return scorer.safe(found.figures, found.asked)
