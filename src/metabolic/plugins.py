@@ -47,6 +47,7 @@ BUILTIN: Mapping[str, Mapping[str, str]] = {
         "fake": "metabolic.sense.fake",
         "host": "metabolic.sense.host",
         "hwmon": "metabolic.sense.hwmon",
+        "intel": "metabolic.sense.intel",
         "macmon": "metabolic.sense.macmon",
         "nvidia": "metabolic.sense.nvidia",
         "nvidia_smi": "metabolic.sense.nvidia_smi",
@@ -59,6 +60,7 @@ BUILTIN: Mapping[str, Mapping[str, str]] = {
     "meters": {
         "amd": "metabolic.sense.amd_meter",
         "fake": "metabolic.sense.fake_meter",
+        "intel": "metabolic.sense.intel_meter",
         "macmon": "metabolic.sense.macmon_meter",
         "modelled": "metabolic.sense.modelled",
         "nvidia": "metabolic.sense.nvidia_meter",
@@ -68,6 +70,7 @@ BUILTIN: Mapping[str, Mapping[str, str]] = {
     },
     "classifiers": {
         "fake": "metabolic.classify.fake",
+        "learned": "metabolic.classify.learned",
         "rules": "metabolic.classify.rules",
     },
     "backends": {
@@ -76,7 +79,10 @@ BUILTIN: Mapping[str, Mapping[str, str]] = {
     },
     "validators": {
         "confidence": "metabolic.validate.confidence",
+        "content": "metabolic.validate.content",
         "fake": "metabolic.validate.fake",
+        "grounding": "metabolic.validate.grounding",
+        "learned": "metabolic.validate.learned",
         "shape": "metabolic.validate.shape",
     },
     "engines": {

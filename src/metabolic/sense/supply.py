@@ -8,10 +8,10 @@ Source: AMD's accumulators have been seen to freeze (rocm_smi_lib 180) and to go
 a card's counter that stays 0 is recorded for the Arc B580 on Linux 6.16.
 """
 
-__all__ = ["Supplied", "Supply", "SupplyMeter"]
+__all__ = ["Missing", "Named", "Supplied", "Supply", "SupplyMeter", "named"]
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from msgspec import Struct
 
@@ -55,6 +55,45 @@ class Supplied(Protocol):
     def close(self) -> None:
         """Close all files."""
         ...
+
+
+class Missing:
+    """Stands in for a device that is not there."""
+
+    def __init__(self, device: str) -> None:
+        """Remember what is missing."""
+        self.name = device
+
+    def supply(self, now_s: float) -> Supply | None:
+        """Return nothing."""
+        del now_s
+
+    def obstacles(self) -> tuple[Obstacle, ...]:
+        """Return why."""
+        return (Obstacle(kind="absent", what=f"there is no {self.name} here"),)
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+class Named(Supplied, Protocol):
+    """A device with a name."""
+
+    name: str
+
+
+D = TypeVar("D", bound=Named)
+
+
+def named(name: str, devices: tuple[D, ...]) -> D | Missing:
+    """Return the device of that name, and close the others."""
+    found: D | Missing = Missing(name)
+    for device in devices:
+        if device.name == name:
+            found = device
+        else:
+            device.close()
+    return found
 
 
 class SupplyMeter:

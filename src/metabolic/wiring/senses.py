@@ -10,7 +10,7 @@ from metabolic.core.ports import Sensor
 from metabolic.sense import probe
 
 _ALL = "auto"
-_SENSORS = ("host", "hwmon", "thermal", "rapl", "battery", "nvidia", "amd")
+_SENSORS = ("host", "hwmon", "thermal", "rapl", "battery", "nvidia", "amd", "intel")
 """In order of precedence, but that any source beats a model."""
 
 _ON_A_MAC = ("macmon", "apple_pressure")
