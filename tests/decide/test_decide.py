@@ -1,6 +1,7 @@
 """What is chosen, and why."""
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -108,6 +109,19 @@ def test_an_unproven_model_that_is_alone_answers_degraded():
 def test_a_tool_result_goes_back_to_the_model_that_asked():
     decision = decide(ask(conversation_pin="small"), SIGNALS, situation_of(SMALL, LARGE), POLICY)
     assert stages(decision) == ["small"]
+
+
+@pytest.mark.parametrize(("kind", "first"), [("best", "large"), ("cheapest", "small")])
+def test_a_policy_of_one_still_has_somebody_to_fall_back_on(kind, first):
+    policy = msgspec.structs.replace(POLICY, kind=kind)
+    decision = decide(ask(), SIGNALS, situation_of(SMALL, LARGE), policy)
+    assert stages(decision) == [first]
+    assert {one.deployment for one in decision.fallbacks} == {"small", "large"} - {first}
+
+
+def test_a_pinned_deployment_has_nobody_to_fall_back_on():
+    decision = decide(ask(pin="small"), SIGNALS, situation_of(SMALL, LARGE), POLICY)
+    assert decision.fallbacks == ()
 
 
 def test_a_conversation_pin_that_is_down_does_not_bind():

@@ -18,6 +18,11 @@ BENCHES = (
         "metabolic.cli.benches.telemetry:telemetry",
         "What sensors read of recordings, and what it costs.",
     ),
+    (
+        "validation",
+        "metabolic.cli.benches.validation:validation",
+        "Validators on labelled answers.",
+    ),
 )
 """Name, where it is (imported only when it runs), and what ``--help`` says."""
 

@@ -60,6 +60,7 @@ def decide(
             seen,
             tuple(candidates),
             stages=(stage,),
+            fallbacks=() if ask.pin is not None else _fallbacks((name,), fit, policy),
             reference=policy.reference or name,
             abstained=why,
             reasons=(why,),
@@ -172,7 +173,7 @@ def _assured(seen: View, candidates: tuple[Candidate, ...], fit: list[Fit], held
         seen,
         candidates,
         stages=_stages(found.plan, policy, found.min_confidence),
-        fallbacks=_fallbacks(found.plan, fit, policy),
+        fallbacks=_fallbacks(found.plan.stages, fit, policy),
         plans=found.plans,
         reference=policy.reference or found.reference.stages[0],
         abstained=found.abstained,
@@ -207,7 +208,7 @@ def _plan(
         seen,
         candidates,
         stages=_stages(chosen, policy, _threshold(policy.profile, seen.metabolic)),
-        fallbacks=_fallbacks(chosen, fit, policy),
+        fallbacks=_fallbacks(chosen.stages, fit, policy),
         plans=plans,
         reference=policy.reference or reference.stages[0],
         abstained=abstained,
@@ -236,7 +237,7 @@ def _strained(
         seen,
         candidates,
         stages=_stages(found.plan, policy, _threshold(policy.profile, seen.metabolic)),
-        fallbacks=_fallbacks(found.plan, fit, policy),
+        fallbacks=_fallbacks(found.plan.stages, fit, policy),
         plans=found.plans,
         reference=policy.reference or found.reference.stages[0],
         abstained=found.abstained,
@@ -281,14 +282,14 @@ def _stages(plan: Plan, policy: Policy, threshold: float | None) -> tuple[Stage,
     return (*gates, last)
 
 
-def _fallbacks(plan: Plan, fit: list[Fit], policy: Policy) -> tuple[Stage, ...]:
+def _fallbacks(stages: tuple[str, ...], fit: list[Fit], policy: Policy) -> tuple[Stage, ...]:
     """Return who else may answer if every stage fails: nearest in quality first."""
-    if len(plan.stages) == len(fit):
+    if len(stages) == len(fit):
         return ()
     quality = {name: estimate.p_correct for name, estimate, _ in fit}
-    target = quality[plan.stages[-1]]
+    target = quality[stages[-1]]
     others = sorted(
-        (name for name in quality if name not in plan.stages),
+        (name for name in quality if name not in stages),
         key=lambda name: (abs(quality[name] - target), name),
     )
     return tuple(
