@@ -41,7 +41,7 @@ class Options(Struct, frozen=True, kw_only=True):
     """What to measure: stored answers under ``data`` (``None``: the synthetic truth alone)."""
 
     data: Path | None = None
-    splits: int = 40
+    splits: int = 100
     draws: int = 10_000
     delta: float = 0.1
     sets: tuple[str, ...] = ()
@@ -94,6 +94,7 @@ def _notes(options: Options) -> tuple[str, ...]:
         "violation_ratio is counted on the reported third alone, whose own noise is in it",
         "pool_violation_ratio: on calibrated and reported thirds together, as if they were all",
         "splits of one set overlap: their shares are less certain than independent ones",
+        "every second split takes calibrated and reported thirds the other way round",
         "the scorer also learns other models' graded answers to the fitting third's questions",
     )
 
@@ -148,11 +149,14 @@ def _set(found: Material, options: Options) -> list[Row]:
     tried: dict[tuple[str, float], list[_Tried]] = {}
     pooled: dict[tuple[str, float], int] = {}
     areas: list[float] = []
-    split = parts(found, seed=options.seed)
     count = min(options.splits, 6) if options.quick else options.splits
+    split, scores = parts(found, seed=options.seed), None
     for number in range(count):
-        split = parts(found, seed=options.seed * 1000 + number)
-        scores = safety(found, split, seed=number)
+        if number % 2 and scores is not None:
+            split = Parts(fit=split.fit, calibrate=split.report, report=split.calibrate)
+        else:
+            split = parts(found, seed=options.seed * 1000 + number)
+            scores = safety(found, split, seed=number)
         shown = list(split.report)
         measured = area(found.good[shown] >= 0.5, scores[shown])  # noqa: PLR2004 - good or not
         areas += [] if measured is None else [measured]
