@@ -12,6 +12,7 @@ BENCHES = (
         "metabolic.cli.benches.certificate:certificate",
         "Certified thresholds on stored answers.",
     ),
+    ("energy", "metabolic.cli.benches.energy:energy", "Whether every joule is accounted for."),
     ("cascade", "metabolic.cli.benches.cascade:cascade", "Policies on questions with answers."),
     (
         "telemetry",

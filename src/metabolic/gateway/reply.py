@@ -19,7 +19,7 @@ from msgspec import Struct
 
 from metabolic.core.decision import Decision
 from metabolic.core.errors import BackendError, MetabolicError, NoCandidate, Refused
-from metabolic.core.receipt import Receipt, Record
+from metabolic.core.receipt import AttemptBill, Receipt, Record
 from metabolic.edge import render
 from metabolic.gateway.redact import Redactor
 
@@ -45,7 +45,8 @@ class Summary(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The ``metabolic`` object of a streamed answer: what the headers say of a whole one.
 
     ``energy_j`` is local and provisional, ``None`` when nothing local worked or it is unknown;
-    the receipt has bounds, and the settled figure later.
+    the receipt has bounds, and the settled figure later. ``verdict`` is ``good``, ``doubtful`` or
+    ``None`` (not checked); ``claims`` are counts of what was held against evidence.
     """
 
     decision: str
@@ -57,6 +58,8 @@ class Summary(Struct, frozen=True, kw_only=True, omit_defaults=True):
     cost_usd: float | None = None
     carbon_g: float | None = None
     degraded: bool | None = None
+    verdict: str | None = None
+    claims: str | None = None
 
 
 class Rejected(Struct, frozen=True, kw_only=True):
@@ -81,7 +84,7 @@ class Credentials(BackendError):
 def summary(record: Record) -> Summary:
     """Return what the client is told of a request that was answered."""
     receipt, answer = record.receipt, record.receipt.answer
-    energy = receipt.energy
+    energy, checked = receipt.energy, _checked(receipt)
     return Summary(
         decision=receipt.id,
         deployment=answer.deployment if answer else None,
@@ -92,6 +95,8 @@ def summary(record: Record) -> Summary:
         cost_usd=_cost_usd(receipt),
         carbon_g=receipt.carbon.carbon_g if receipt.carbon else None,
         degraded=answer.degraded if answer else False,
+        verdict=_verdict(checked) if checked else None,
+        claims=_claims(checked) if checked and checked.claims else None,
     )
 
 
@@ -117,6 +122,11 @@ def summary_head(record: Record) -> bytes:
         )
         if answer.confidence is not None:
             head += b"metabolic-confidence: %.4g\r\n" % answer.confidence
+        checked = _checked(receipt)
+        if checked is not None:
+            head += b"metabolic-verdict: %b\r\n" % _verdict(checked).encode()
+            if checked.claims:
+                head += b"metabolic-claims: %b\r\n" % _claims(checked).encode()
     if energy is not None:
         head += b"metabolic-energy-j: %.6g\r\nmetabolic-energy-origin: %b\r\n" % (
             energy.energy_j,
@@ -169,6 +179,30 @@ def _reasons(decision: Decision) -> Reasons:
             if item.rejected
         )
     )
+
+
+def _checked(receipt: Receipt) -> AttemptBill | None:
+    """Return the bill of the answer that was given, if validators have judged it."""
+    answer = receipt.answer
+    if answer is None:
+        return None
+    for one in receipt.attempts:
+        if one.call == answer.call:
+            return None if one.well_formed is None else one
+    return None
+
+
+def _verdict(checked: AttemptBill) -> str:
+    """Return what the validators said in one word."""
+    return "doubtful" if checked.doubtful else "good"
+
+
+def _claims(checked: AttemptBill) -> str:
+    """Return how many claims were found to be what, as ``supported=3, contradicted=1``."""
+    counts: dict[str, int] = {}
+    for claim in checked.claims:
+        counts[claim.status] = counts.get(claim.status, 0) + 1
+    return ", ".join(f"{status}={count}" for status, count in sorted(counts.items()))
 
 
 def _cost_usd(receipt: Receipt) -> float | None:

@@ -7,7 +7,7 @@ worst case is small, and compiled schemas are kept in a bounded cache. A schema 
 judged is reported as unchecked and never blamed on the answer.
 """
 
-__all__ = ["Outcome", "SchemaChecker"]
+__all__ = ["Outcome", "SchemaChecker", "is_cheap_pattern"]
 
 import re
 from collections import OrderedDict
@@ -22,6 +22,10 @@ _BUDGET = 20_000
 
 _PATTERN_STEPS = 1_000_000
 """Characters to the power of unbounded repeats up to which a pattern is tried (about 10 ms)."""
+
+
+_SEARCH_STEPS = 50_000_000
+"""As above, for a pattern of the configuration, which nobody hostile wrote."""
 
 
 class Outcome(Struct, frozen=True, kw_only=True):
@@ -169,6 +173,15 @@ def _is_cheap(pattern: str, text: object) -> bool:
         return True
     repeats = _unbounded_repeats(pattern)
     return repeats is not None and len(text) ** repeats <= _PATTERN_STEPS
+
+
+def is_cheap_pattern(pattern: str, *, chars: int) -> bool:
+    """Say whether trying ``pattern`` on a text of ``chars`` characters is cheap at the worst.
+
+    A search may begin anywhere, which is one repeat more than the pattern has.
+    """
+    repeats = _unbounded_repeats(pattern)
+    return repeats is not None and chars * 1000 ** max(0, repeats - 1) <= _SEARCH_STEPS
 
 
 def _unbounded_repeats(pattern: str) -> int | None:

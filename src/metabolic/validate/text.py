@@ -1,6 +1,6 @@
-"""Two faults that can be read off a text: it refuses, or it goes round in circles."""
+"""Faults that can be read off a text: it refuses, hedges, or goes round in circles."""
 
-__all__ = ["declines", "is_looping"]
+__all__ = ["declines", "hedges", "is_looping"]
 
 import re
 
@@ -48,6 +48,20 @@ _REFUSALS = re.compile(
 _REFUSAL_HEAD = 240
 """Characters looked at: an answer that refuses does so at once."""
 
+_HEDGE_CHARS = 24_000
+_HEDGES = re.compile(
+    r"\b(?:i think|i believe|i guess|i assume|assum(?:e|ing|ption)|probably|possibly|perhaps|maybe"
+    r"|might be|could be|not sure|uncertain|unclear|not clear|it seems|appears to|as far as i know"
+    r"|i'm not certain|hard to say|cannot be determined|not enough information|let'?s say"
+    r"|approximately"
+    r"|quizás?|tal vez|probablemente|creo que|no estoy segur[oa]|peut-être|probablement"
+    r"|je crois que|je ne suis pas sûre?|vielleicht|vermutlich|wahrscheinlich|ich glaube"
+    r"|nicht sicher|forse"
+    r"|probabilmente|credo che|talvez|provavelmente|acho que)\b"
+    r"|可能|也许|大概|我认为|不确定|おそらく|たぶん|かもしれ",
+    re.IGNORECASE,
+)
+
 _TAIL = 2048
 """Characters at the end in which a loop is looked for: one that ended by itself did no harm."""
 
@@ -68,6 +82,17 @@ def declines(text: str) -> bool:
     True
     """
     return _REFUSALS.match(text[:_REFUSAL_HEAD]) is not None
+
+
+def hedges(text: str) -> int:
+    """Count the words with which an answer takes itself back; linear in its first 24,000 signs.
+
+    English, Spanish, French, German, Italian, Portuguese, Chinese and Japanese, modestly.
+
+    >>> hedges("I think it is probably 7, but I am not sure.")
+    3
+    """
+    return sum(1 for _ in _HEDGES.finditer(text, 0, _HEDGE_CHARS))
 
 
 def is_looping(text: str) -> bool:

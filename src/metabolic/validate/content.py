@@ -1,0 +1,132 @@
+"""Checks of what an answer says that need no model: they are right, wrong, or do not apply.
+
+Equations are computed again, code blocks are parsed, dates looked up in the calendar, demands of
+the prompt (length, language) and of the configuration (a pattern, words) counted. A fault makes an
+answer doubtful: another model tries first. What a setting demands (``pattern``, ``code``) may be
+made a condition of the form: then the answer is broken without it.
+"""
+
+__all__ = ["ContentValidator", "Options", "create"]
+
+import re
+from collections.abc import Iterator
+
+from msgspec import Struct
+
+from metabolic.core.attempt import Attempt, Reply, Signal, Verdict
+from metabolic.core.errors import ConfigError
+from metabolic.core.request import Request
+from metabolic.validate.arithmetic import equations
+from metabolic.validate.code import blocks, fault_of
+from metabolic.validate.constraints import Demands, demands_of, unmet
+from metabolic.validate.context import question_of
+from metabolic.validate.dates import impossible_dates
+from metabolic.validate.schema import is_cheap_pattern
+
+_MAX_CHARS = 40_000
+
+
+class Options(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is checked.
+
+    ``pattern`` is a regular expression the answer must hold; ``forbidden`` words it must not;
+    ``language`` a code (``de``) it must be in. ``strict`` breaks an answer that fails ``pattern``,
+    ``forbidden`` or ``code`` instead of doubting it.
+    """
+
+    equations: bool = True
+    code: bool = True
+    dates: bool = True
+    prompt: bool = True
+    pattern: str | None = None
+    forbidden: tuple[str, ...] = ()
+    language: str | None = None
+    strict: bool = False
+
+
+class ContentValidator:
+    """Judges every choice; no confidence, only faults."""
+
+    name = "content"
+    cost_s = 3e-4
+
+    def __init__(self, options: Options) -> None:
+        """Compile the pattern. Raises ``ConfigError`` when it is none."""
+        self._options = options
+        self._pattern: re.Pattern[str] | None = None
+        if options.pattern is not None:
+            if not is_cheap_pattern(options.pattern, chars=_MAX_CHARS):
+                message = "content pattern: it may take for ever on some answer"
+                raise ConfigError(message)
+            try:
+                self._pattern = re.compile(options.pattern)
+            except re.error as exc:
+                message = f"content pattern: {exc}"
+                raise ConfigError(message) from exc
+        self._forbidden = tuple(word.casefold() for word in options.forbidden)
+
+    async def check(self, request: Request, attempt: Attempt, reply: Reply) -> Verdict:
+        """Return the verdict on all choices, with every fault found once."""
+        del attempt
+        silent = Verdict(well_formed=True, validator=self.name)
+        if request.dialect == "embeddings":
+            return silent
+        demands = demands_of(question_of(request)) if self._options.prompt else Demands()
+        reasons: dict[str, bool] = {}
+        right = wrong = 0
+        for choice in reply.choices:
+            if choice.tool_calls or not choice.text:
+                continue
+            text = choice.text[:_MAX_CHARS]
+            if self._options.equations:
+                found = equations(text)
+                bad = sum(not one.ok for one in found)
+                right, wrong = right + len(found) - bad, wrong + bad
+            reasons.update(self._faults(request, demands, text))
+        if wrong:
+            reasons["equation"] = False
+        if not (reasons or right):
+            return silent
+        return Verdict(
+            well_formed=not any(reasons.values()),
+            doubtful=any(not breaks for breaks in reasons.values()),
+            reasons=tuple(reasons),
+            validator=self.name,
+            signals=_counted(right, wrong),
+        )
+
+    def _faults(self, request: Request, demands: Demands, text: str) -> Iterator[tuple[str, bool]]:
+        """Yield each fault of a text, and whether the answer is broken by it."""
+        options = self._options
+        if options.code:
+            for block in blocks(text):
+                fault = fault_of(block)
+                if fault is not None:
+                    yield f"code: {fault}", options.strict
+        if options.dates and impossible_dates(text):
+            yield "date", False
+        if self._pattern is not None and self._pattern.search(text) is None:
+            yield "pattern", options.strict
+        folded = text.casefold()
+        if any(word in folded for word in self._forbidden):
+            yield "forbidden", options.strict
+        if options.language is not None:
+            demands = Demands(limits=demands.limits, language=options.language)
+        if request.response_format.kind == "text":
+            for fault in unmet(demands, text):
+                yield fault, False
+
+
+def _counted(right: int, wrong: int) -> tuple[Signal, ...]:
+    """Return the counts of equations, where there were any."""
+    if not right + wrong:
+        return ()
+    return (
+        Signal(name="equations_ok", value=float(right)),
+        Signal(name="equations_bad", value=float(wrong)),
+    )
+
+
+def create(options: Options) -> ContentValidator:
+    """Return the validator. Raises ``ConfigError`` for a pattern that cannot be used."""
+    return ContentValidator(options)
