@@ -25,7 +25,9 @@ _STEP_S = 0.1
 _POLL_S = 0.5
 _HELD_EVERY_S = 15.0
 _EPOCH_S = 1_790_000_000.0
-_LEAD_S = 3.0
+_LEAD_S = 10.0
+"""An alarm that comes later than one answer takes cannot help."""
+
 _LATE_S = 1.5 * HORIZON_S
 _APART_S = 10.0
 _REARM_S = 20.0
@@ -47,6 +49,7 @@ class Moment(Struct, frozen=True, gc=False):
     trend_ttt_s: float | None
     ahead_c: tuple[float, ...]
     error_c: tuple[float, ...]
+    risk_ratio: float
     held_ttt_s: float | None = None
 
 
@@ -114,6 +117,7 @@ def _moment(part: Part, seen: Seen, state: MetabolicState, held_s: float | None)
         linear,
         tuple([one.headroom_c for one in state.forecasts]),
         tuple([one.error_c for one in state.forecasts]),
+        state.throttle_risk_ratio or 0.0,
         held_s,
     )
 
@@ -133,7 +137,7 @@ def onsets(track: Track) -> list[float]:
 def alarms(track: Track, starts: Sequence[float], rings: Callable[[Moment], bool]) -> Onsets:
     """Count right, false and missed alarms of a rule.
 
-    An onset is missed when nothing rang from 30 to 3 s before it. Alarms less than 10 s apart are
+    An onset is missed when nothing rang from 30 to 10 s before it. Alarms less than 10 s apart are
     one; one is false when no onset follows within 45 s. What rings while the device is slowed
     down, or within 20 s after that, is not judged.
     """

@@ -278,12 +278,10 @@ def _time_to_throttle_s(heat: Heat | None, trend: float | None) -> float | None:
         return None
     if heat.headroom_c <= 0:
         return 0.0
+    rising = trend is not None and trend >= _MIN_TREND_C_PER_S
+    seconds = heat.headroom_c / trend if trend is not None and rising else None
     if heat.fit is not None:
-        seconds = time_to_throttle_s(heat.fit)
-    elif trend is None or trend < _MIN_TREND_C_PER_S:
-        return None
-    else:
-        seconds = heat.headroom_c / trend
+        seconds = time_to_throttle_s(heat.fit, seconds)
     return seconds if seconds is not None and seconds <= _IN_SIGHT_S else None
 
 

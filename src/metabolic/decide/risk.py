@@ -1,8 +1,9 @@
 """Each device's distance to throttling, and the probability that it will throttle soon.
 
-The risk is a logistic curve of the headroom that is *forecast* for ``HORIZON_S`` (by the fitted
-thermal model; by the trend where no power is known), through 0.5 at the edge of critical and 0.1
-at that of elevated, wider where forecasts have been bad, smoothed with a time constant of 3 s.
+The risk is a logistic curve of the headroom that is *forecast* for ``HORIZON_S`` (by the mean of
+the fitted thermal model and of the trend, which errs less than either; by the trend where no power
+is known), through 0.5 at the edge of critical and 0.1 at that of elevated, smoothed with a time
+constant of 3 s.
 
 A reading that grows stale or is lost does not cool anything: its risk goes to a floor between
 *elevated* and *critical*, from below and from above.
@@ -29,7 +30,7 @@ from msgspec import Struct
 from metabolic.core.hardware import DeviceState, HardwareState, ThermalLevel
 from metabolic.core.metabolic import DeviceRisk, MetabolicState, Profile
 from metabolic.core.thermal import ThermalFit
-from metabolic.decide.forecast import forecasts
+from metabolic.decide.forecast import rise_c
 from metabolic.decide.thermal import headroom_of
 
 HORIZON_S = 10.0
@@ -47,9 +48,6 @@ FLOOR_RATIO = 0.2
 _FLOOR_TAU_S = 30.0
 _LN9 = log(9.0)
 """logistic(0) is 0.5 and logistic(-ln 9) is 0.1: the two edges of the bands."""
-
-_LOGISTIC_PER_SD = 0.55
-"""Scale of the logistic curve that is nearest to a normal one: sqrt(3) / pi."""
 
 _TOLD: dict[ThermalLevel, float] = {
     "nominal": 0.0,
@@ -118,19 +116,19 @@ def risk_of(heat: Heat, profile: Profile, *, trend_c_per_s: float | None = None)
         return told
     if heat.headroom_c <= 0:
         return 1.0
-    rise_c, error_c = _rise(heat, trend_c_per_s)
+    ahead_c = heat.headroom_c - _rise_c(heat, trend_c_per_s)
     scale_c = max(0.1, profile.elevated_below_c - profile.critical_below_c) / _LN9
-    scale_c = max(scale_c, error_c * _LOGISTIC_PER_SD)
-    exponent = (heat.headroom_c - max(0.0, rise_c) - profile.critical_below_c) / scale_c
+    exponent = (ahead_c - profile.critical_below_c) / scale_c
     return max(told or 0.0, 1.0 / (1.0 + exp(max(-50.0, min(50.0, exponent)))))
 
 
-def _rise(heat: Heat, trend_c_per_s: float | None) -> tuple[float, float]:
-    """Return by how much it will be warmer at the horizon, and with which error."""
+def _rise_c(heat: Heat, trend_c_per_s: float | None) -> float:
+    """Return by how much it will be warmer at the horizon: the mean of model and trend."""
+    by_trend_c = None if trend_c_per_s is None else max(0.0, trend_c_per_s * HORIZON_S)
     if heat.fit is None:
-        return (trend_c_per_s or 0.0) * HORIZON_S, 0.0
-    soon = next(one for one in forecasts(heat.fit) if one.horizon_s == HORIZON_S)
-    return -heat.fit.y_c - soon.headroom_c, soon.error_c
+        return by_trend_c or 0.0
+    by_model_c = max(0.0, rise_c(heat.fit, HORIZON_S))
+    return by_model_c if by_trend_c is None else (by_model_c + by_trend_c) / 2
 
 
 def risks_of(
