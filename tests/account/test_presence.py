@@ -5,8 +5,16 @@ from itertools import pairwise
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
-from metabolic.account.presence import Flight, Presence, presences
+from metabolic.account.presence import (
+    ALONE_RATIO,
+    Flight,
+    Presence,
+    phases_of,
+    presences,
+    union_s,
+)
 
 
 def _flight(call: str, began: float, ended: float | None, **fields: object) -> Flight:
@@ -15,7 +23,8 @@ def _flight(call: str, began: float, ended: float | None, **fields: object) -> F
 
 
 def _one(*flights: Flight, from_s: float = 0.0, to_s: float = 10.0) -> list[Presence]:
-    return list(presences(flights, from_s=from_s, to_s=to_s)[0])
+    spans = phases_of(flights, to_s=to_s, alone_ratio=ALONE_RATIO)
+    return list(presences(spans, from_s=from_s, to_s=to_s))
 
 
 def test_prompt_tokens_come_before_the_first_token_and_decode_tokens_after() -> None:
@@ -34,7 +43,6 @@ def test_a_step_is_shared_by_all_that_decode_in_it() -> None:
     first, second = _one(a, b)
     assert first.decode_steps == pytest.approx(50 + 25)
     assert second.decode_steps == pytest.approx(25)
-    assert (first.time_s, second.time_s) == pytest.approx((7.5, 2.5))
 
 
 def test_calls_of_other_engines_share_no_steps() -> None:
@@ -45,8 +53,8 @@ def test_calls_of_other_engines_share_no_steps() -> None:
 
 def test_seconds_in_flight_are_counted_once() -> None:
     flights = [_flight("a", 1.0, 4.0), _flight("b", 2.0, 6.0, pid=2), _flight("c", 8.0, None)]
-    assert presences(flights, from_s=0.0, to_s=10.0)[1] == 7.0
-    assert presences([], from_s=0.0, to_s=10.0) == ((), 0.0)
+    assert union_s(flights, from_s=0.0, to_s=10.0) == 7.0
+    assert union_s([], from_s=0.0, to_s=10.0) == 0.0
 
 
 def test_a_call_that_reported_nothing_decodes_like_its_neighbours() -> None:
@@ -101,22 +109,17 @@ calls = st.builds(
 def test_no_token_is_lost_or_counted_twice_however_windows_are_cut(
     flights: list[Flight], cuts: list[float]
 ) -> None:
-    named = [
-        Flight(**{name: getattr(one, name) for name in one.__struct_fields__} | {"call": str(i)})
-        for i, one in enumerate(flights)
-    ]
+    named = [replace(one, call=str(i)) for i, one in enumerate(flights)]
     marks = sorted({-1.0, 40.0, *cuts})
     prompt, output = dict.fromkeys(map(str, range(9)), 0.0), dict.fromkeys(map(str, range(9)), 0.0)
     steps = 0.0
     for from_s, to_s in pairwise(marks):
-        parts, in_flight_s = presences(named, from_s=from_s, to_s=to_s)
-        assert 0 <= in_flight_s <= to_s - from_s + 1e-9
-        for one in parts:
+        assert 0 <= union_s(named, from_s=from_s, to_s=to_s) <= to_s - from_s + 1e-9
+        for one in _one(*named, from_s=from_s, to_s=to_s):
             prompt[one.call] += one.prompt_tokens
             output[one.call] += one.decode_tokens
             steps += one.decode_steps
             assert one.decode_steps <= one.decode_tokens + 1e-6
-            assert one.time_s <= one.seconds + 1e-9
     for one in named:
         assert prompt[one.call] == pytest.approx(one.prompt_tokens, abs=1e-6)
         assert output[one.call] == pytest.approx(one.output_tokens or 0, abs=1e-6)

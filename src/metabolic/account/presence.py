@@ -3,16 +3,23 @@
 Theory. A call computes its prompt between its begin and its first token, and decodes from there to
 its end; within either the tokens are spread evenly. A batching engine reads the weights once a
 step, for all sequences at once, so a decode token of one of ``B`` sequences takes ``1/B`` of a
-step. What a call takes is therefore told by four numbers: prompt tokens computed (cached ones take
-nothing), decode tokens, decode steps (``tokens / B``) and its part of the engine's time
-(``seconds / calls in flight``). ``B`` changes whenever a call begins or ends; the integrals over
-it are exact.
+step (``tokens / B``). ``B`` changes whenever a call begins or ends; the integrals over it are
+exact. Who of those in flight drew how much at any moment is said by ``account.parts``.
 
 Where an engine did not report its tokens (cancelled, or still in flight) a call is taken to decode
 as fast as its neighbours, then as its deployment's speed says, then one token a second.
 """
 
-__all__ = ["ALONE_RATIO", "GPU_ALONE_RATIO", "Flight", "Presence", "presences"]
+__all__ = [
+    "ALONE_RATIO",
+    "GPU_ALONE_RATIO",
+    "Flight",
+    "Phases",
+    "Presence",
+    "phases_of",
+    "presences",
+    "union_s",
+]
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
@@ -64,7 +71,6 @@ class Presence(Struct, frozen=True, kw_only=True, gc=False):
     pid: int | None
     engine: str
     seconds: float
-    time_s: float = 0.0
     prompt_tokens: float = 0.0
     decode_tokens: float = 0.0
     decode_steps: float = 0.0
@@ -72,79 +78,78 @@ class Presence(Struct, frozen=True, kw_only=True, gc=False):
     scale: float = 1.0
 
 
-class _Span(Struct, frozen=True, gc=False):
-    """A flight's phases: prefill from ``began`` to ``first``, decode from there to ``ended``."""
+class Phases(Struct, frozen=True, gc=False):
+    """A flight's phases: prefill from ``began`` to ``first``, decode from there to ``ended``.
+
+    ``rate`` is its decode tokens a second, ``ratio`` what one of them alone takes in prompt tokens.
+    """
 
     flight: Flight
     began: float
     first: float
     ended: float
     rate: float
+    ratio: float
 
 
-def presences(
-    flights: Sequence[Flight], *, from_s: float, to_s: float, alone_ratio: float = ALONE_RATIO
-) -> tuple[tuple[Presence, ...], float]:
-    """Return each flight's part of the window, and the seconds in which anything was in flight.
+def phases_of(flights: Sequence[Flight], *, to_s: float, alone_ratio: float) -> tuple[Phases, ...]:
+    """Return the phases of flights, with guesses where nothing was reported.
 
-    ``alone_ratio`` is for deployments whose speeds are not known. A flight outside the window
-    has no part in it, but is present with zeros.
+    ``alone_ratio`` is for deployments whose speeds are not known.
     """
     engines: dict[tuple[int | None, str], list[Flight]] = {}
     for flight in flights:
         engines.setdefault((flight.pid, flight.engine), []).append(flight)
-    found: dict[str, Presence] = {}
-    for group in engines.values():
-        for one in _engine(group, from_s, to_s, alone_ratio):
-            found[one.call] = one
-    inside = _clipped([(one.began_s, _end(one, to_s)) for one in flights], from_s, to_s)
-    return tuple(found[one.call] for one in flights), _union_s(inside)
+    rates = {key: _rate(group) for key, group in engines.items()}
+    return tuple(_span(one, to_s, rates[one.pid, one.engine], alone_ratio) for one in flights)
 
 
-def _end(flight: Flight, to_s: float) -> float:
-    """Return when a flight ended, or the window."""
-    return to_s if flight.ended_s is None else min(to_s, flight.ended_s)
+def presences(spans: Sequence[Phases], *, from_s: float, to_s: float) -> tuple[Presence, ...]:
+    """Return each flight's part of the window; one outside it is present with zeros."""
+    engines: dict[tuple[int | None, str], list[Phases]] = {}
+    for span in spans:
+        engines.setdefault((span.flight.pid, span.flight.engine), []).append(span)
+    stepped = {
+        key: _integral(_clipped([(one.first, one.ended) for one in group], from_s, to_s))
+        for key, group in engines.items()
+    }
+    return tuple(
+        _presence(span, from_s, to_s, stepped[span.flight.pid, span.flight.engine])
+        for span in spans
+    )
 
 
-def _union_s(spans: Iterable[tuple[float, float]]) -> float:
-    """Return the seconds that at least one span covers."""
+def _presence(
+    span: Phases, from_s: float, to_s: float, stepped_s: Callable[[float], float]
+) -> Presence:
+    """Return one flight's part of the window."""
+    began, ended = max(from_s, span.began), min(to_s, span.ended)
+    first = max(min(max(span.first, from_s), to_s), began)
+    decode_s = max(0.0, ended - first)
+    steps_s = stepped_s(ended) - stepped_s(first) if decode_s else 0.0
+    at_once = _at_once(span, from_s, to_s)
+    return Presence(
+        call=span.flight.call,
+        pid=span.flight.pid,
+        engine=span.flight.engine,
+        seconds=max(0.0, ended - began),
+        prompt_tokens=span.flight.prompt_tokens * _prefill_part(span, from_s, to_s),
+        decode_tokens=span.rate * decode_s + at_once,
+        decode_steps=span.rate * steps_s + at_once,
+        alone_ratio=span.ratio,
+        scale=span.flight.scale,
+    )
+
+
+def union_s(flights: Iterable[Flight], *, from_s: float, to_s: float) -> float:
+    """Return the seconds of the window in which anything was in flight."""
+    spans = [(one.began_s, to_s if one.ended_s is None else one.ended_s) for one in flights]
     covered, until = 0.0, float("-inf")
-    for began, ended in sorted(spans):
+    for began, ended in sorted(_clipped(spans, from_s, to_s)):
         if ended > until:
             covered += ended - max(began, until)
             until = ended
     return covered
-
-
-def _engine(
-    flights: list[Flight], from_s: float, to_s: float, alone_ratio: float
-) -> list[Presence]:
-    """Return the parts of one engine's flights."""
-    rate = _rate(flights)
-    spans = [_span(one, to_s, rate, alone_ratio) for one in flights]
-    shared_s = _integral(_clipped([(one.began, one.ended) for one in spans], from_s, to_s))
-    stepped_s = _integral(_clipped([(one.first, one.ended) for one in spans], from_s, to_s))
-    parts: list[Presence] = []
-    for span in spans:
-        began, ended = max(from_s, span.began), min(to_s, span.ended)
-        first = min(max(span.first, from_s), to_s)
-        decode_s = max(0.0, ended - max(first, began))
-        steps_s = stepped_s(ended) - stepped_s(max(first, began)) if decode_s else 0.0
-        parts.append(
-            Presence(
-                call=span.flight.call,
-                pid=span.flight.pid,
-                engine=span.flight.engine,
-                seconds=max(0.0, ended - began),
-                time_s=max(0.0, shared_s(ended) - shared_s(began)) if ended > began else 0.0,
-                prompt_tokens=span.flight.prompt_tokens * _prefill_part(span, from_s, to_s),
-                decode_tokens=span.rate * decode_s + _at_once(span, from_s, to_s),
-                decode_steps=span.rate * steps_s + _at_once(span, from_s, to_s),
-                alone_ratio=_ratio(span.flight, alone_ratio),
-                scale=span.flight.scale,
-            )
-        )
-    return parts
 
 
 def _ratio(flight: Flight, alone_ratio: float) -> float:
@@ -163,7 +168,7 @@ def _rate(flights: list[Flight]) -> float | None:
     return tokens / seconds if tokens > 0 and seconds > 0 else None
 
 
-def _span(flight: Flight, to_s: float, rate: float | None, alone_ratio: float) -> _Span:
+def _span(flight: Flight, to_s: float, rate: float | None, alone_ratio: float) -> Phases:
     """Return a flight's phases, guessing the first token where it was not seen."""
     began = flight.began_s
     ended = max(began, to_s if flight.ended_s is None else flight.ended_s)
@@ -173,11 +178,10 @@ def _span(flight: Flight, to_s: float, rate: float | None, alone_ratio: float) -
     else:
         first = began + _prefill_s(flight, ended - began, guess, alone_ratio)
     if flight.ended_s is None or flight.output_tokens is None:
-        return _Span(flight, began, first, ended, guess)
+        return Phases(flight, began, first, ended, guess, _ratio(flight, alone_ratio))
     decode_s = ended - first
-    return _Span(
-        flight, began, first, ended, flight.output_tokens / decode_s if decode_s > 0 else 0.0
-    )
+    tokens_per_s = flight.output_tokens / decode_s if decode_s > 0 else 0.0
+    return Phases(flight, began, first, ended, tokens_per_s, _ratio(flight, alone_ratio))
 
 
 def _prefill_s(flight: Flight, seconds: float, rate: float, alone_ratio: float) -> float:
@@ -190,7 +194,7 @@ def _prefill_s(flight: Flight, seconds: float, rate: float, alone_ratio: float) 
     return seconds * flight.prompt_tokens / whole if whole > 0 else 0.0
 
 
-def _prefill_part(span: _Span, from_s: float, to_s: float) -> float:
+def _prefill_part(span: Phases, from_s: float, to_s: float) -> float:
     """Return which part of the prompt was computed within the window."""
     seconds = span.first - span.began
     if seconds <= 0:
@@ -198,7 +202,7 @@ def _prefill_part(span: _Span, from_s: float, to_s: float) -> float:
     return max(0.0, min(to_s, span.first) - max(from_s, span.began)) / seconds
 
 
-def _at_once(span: _Span, from_s: float, to_s: float) -> float:
+def _at_once(span: Phases, from_s: float, to_s: float) -> float:
     """Return the tokens of an answer that took no time at all to decode."""
     tokens = span.flight.output_tokens
     if tokens is None or span.flight.ended_s is None or span.ended > span.first:

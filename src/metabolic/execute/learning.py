@@ -18,14 +18,18 @@ from metabolic.account import calibration, curve
 from metabolic.account.calibration import Calibration
 from metabolic.account.curve import Curve
 from metabolic.account.energy import BATCHED_EXPONENT, Occupancy
+from metabolic.account.parts import parts_of
 from metabolic.account.presence import (
     ALONE_RATIO,
     GPU_ALONE_RATIO,
     Flight,
+    Phases,
     Presence,
+    phases_of,
     presences,
+    union_s,
 )
-from metabolic.account.weights import Weights, learned, work
+from metabolic.account.weights import Weights, learned
 from metabolic.account.work import parameters_of, usage_energy_j
 from metabolic.core.fleet import Deployment
 from metabolic.core.ports import Domain
@@ -69,21 +73,36 @@ class Learner:
         self, calls: Sequence[Call], from_s: float, to_s: float
     ) -> tuple[tuple[Occupancy, ...], float]:
         """Return the calls' presence in a window with their work, and the seconds in flight."""
-        self._parts, in_flight_s = presences(
-            [self._flight(call) for call in calls],
-            from_s=from_s,
-            to_s=to_s,
-            alone_ratio=self._alone_ratio,
-        )
+        flights = [self._flight(call) for call in calls]
+        spans = phases_of(flights, to_s=to_s, alone_ratio=self._alone_ratio)
+        self._parts = presences(spans, from_s=from_s, to_s=to_s)
+        work = self._work(spans, from_s, to_s)
         return tuple(
-            Occupancy(
-                call=one.call,
-                pid=one.pid,
-                seconds=one.seconds,
-                work=work(one, self._weights.get(self._engine(one), _UNKNOWN)),
-            )
+            Occupancy(call=one.call, pid=one.pid, seconds=one.seconds, work=work[one.call])
             for one in self._parts
-        ), in_flight_s
+        ), union_s(flights, from_s=from_s, to_s=to_s)
+
+    def _work(self, spans: Sequence[Phases], from_s: float, to_s: float) -> dict[str, float]:
+        """Return each call's weight among those its joules are shared with."""
+        pools: dict[object, list[Phases]] = {}
+        for span in spans:
+            pools.setdefault(span.flight.pid if self.by_cpu else None, []).append(span)
+        found: dict[str, float] = {}
+        for pool in pools.values():
+            parts = parts_of(
+                pool,
+                from_s=from_s,
+                to_s=to_s,
+                weights=self._prices,
+                exponent=0.0 if self.by_cpu else self.batch_exponent,
+            )
+            found |= {span.flight.call: part for span, part in zip(pool, parts, strict=True)}
+        return found
+
+    def _prices(self, span: Phases) -> Weights:
+        """Return the weights of a call's engine."""
+        key = span.flight.engine if self.by_cpu and span.flight.pid is not None else _POOL
+        return self._weights.get(key, _UNKNOWN)
 
     def learn(self, window: Window, in_flight_s: float, *, with_cpu: bool) -> None:
         """Learn from the window that was weighed last."""

@@ -121,6 +121,11 @@ class Meters:
                 meter.close_window()
                 await asyncio.sleep(0)  # a request may be waiting for its turn
 
+    def close_windows(self) -> None:
+        """Close the window of every meter now."""
+        for meter in self._meters:
+            meter.close_window()
+
     def close(self) -> None:
         """Settle all requests, ended or not, and close the meters."""
         for meter in self._meters:
