@@ -3,6 +3,8 @@
 __all__ = ["probe_of", "sensors_of"]
 
 import sys
+import time
+from collections.abc import Callable
 
 from metabolic import plugins
 from metabolic.config import AdapterTable, Config
@@ -10,7 +12,19 @@ from metabolic.core.ports import Sensor
 from metabolic.sense import probe
 
 _ALL = "auto"
-_SENSORS = ("host", "hwmon", "thermal", "rapl", "battery", "nvidia", "amd", "intel")
+_SENSORS = (
+    "host",
+    "hwmon",
+    "thermal",
+    "rapl",
+    "battery",
+    "nvidia",
+    "amd",
+    "amd_smi",
+    "intel",
+    "jetson",
+    "tegrastats",
+)
 """In order of precedence, but that any source beats a model."""
 
 _ON_A_MAC = ("macmon", "apple_pressure")
@@ -50,14 +64,16 @@ def _shipped(config: Config) -> list[tuple[str, Sensor]]:
     return found
 
 
-def probe_of(config: Config, *, apart: bool = False) -> probe.Probe:
+def probe_of(
+    config: Config, *, apart: bool = False, clock: Callable[[], float] = time.time
+) -> probe.Probe:
     """Return the probe over the configured sensors, or over all that ship; not started.
 
-    ``apart`` lets it tell which sources of a signal lost.
+    ``apart`` lets it tell which sources of a signal lost; ``clock`` stamps what it reads.
 
     Raises:
         ConfigError: a ``[[sensor]]`` names no adapter, or an option it does not have.
     """
     sensors = tuple(sensor for _, sensor in sensors_of(config))
     options = probe.Options(period_s=config.sense.period_s, apart=apart)
-    return probe.create(options, sensors=sensors)
+    return probe.create(options, sensors=sensors, clock=clock)
