@@ -9,7 +9,8 @@ from pathlib import Path
 from metabolic.core.errors import SensorError
 from metabolic.core.hardware import DeviceState, HardwareState, Reading
 from metabolic.core.obstacle import Obstacle
-from metabolic.sense import nvidia
+from metabolic.core.ports import MeterReading
+from metabolic.sense import nvidia, nvidia_meter
 from metabolic.sense.nvidia_gpu import Gpu
 from metabolic.sense.nvml import Nvml
 
@@ -97,7 +98,7 @@ def calls(name: str) -> int:
     return TRACE.read_text().split().count(name) if TRACE.exists() else 0
 
 
-def until(holds: object, *, seconds: float = 8.0) -> None:
+def until(holds: object, *, seconds: float = 40.0) -> None:
     """Wait until a condition holds, and fail if it does not in time."""
     assert callable(holds)
     end_s, pause = time.monotonic() + seconds, threading.Event()
@@ -135,10 +136,35 @@ def sensor(*, period_s: float = 0.5, deadline_s: float = 2.0) -> nvidia.NvidiaSe
     return made
 
 
+def look(reads: nvidia.NvidiaSensor) -> HardwareState:
+    """Return what is read once the driver has answered, however busy this machine is."""
+    assert reads._background.wait(40)
+    return reads.read(HardwareState(taken_at_s=0.0))
+
+
+def count(counts: nvidia_meter.NvidiaMeter) -> MeterReading:
+    """Return a reading; one that came too late on a busy machine is asked for again."""
+    found: list[MeterReading] = []
+
+    def read() -> bool:
+        reading = counts.read(())
+        if reading is not None:
+            found.append(reading)
+        return reading is not None
+
+    until(read)
+    return found[0]
+
+
 def device(state: HardwareState, name: str = "nvidia0") -> DeviceState:
     """Return one GPU of a state."""
     (found,) = (one for one in state.devices if one.name == name)
     return found
+
+
+def is_warm(state: HardwareState) -> bool:
+    """Say whether any temperature is known."""
+    return any(one.temperature_c is not None for one in state.devices)
 
 
 def value(reading: Reading | None) -> tuple[float, str, str]:

@@ -35,8 +35,9 @@ def test_without_the_binding_the_obstacle_names_the_extra(
     monkeypatch.setitem(__import__("sys").modules, "pynvml", None)
     root = write({"proc/driver/nvidia/version": "NVRM version: 590\n"})
     sensor = nvidia.create(nvidia.Options(sysfs=str(root), fallback=False))
+    assert isinstance(sensor, nvidia.NvidiaSensor)
+    assert sensor._background.wait(10)
     assert sensor.read(EMPTY) == EMPTY
-    assert isinstance(sensor, Explains)
     (obstacle,) = sensor.obstacles()
     assert obstacle.kind == "library"
     assert "metabolic[nvidia]" in obstacle.remedy

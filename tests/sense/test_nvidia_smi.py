@@ -200,7 +200,7 @@ def sensor(tmp_path: Path, body: str, *, deadline_s: float = 10.0) -> nvidia_smi
         sysfs=str(tmp_path), command=tool(tmp_path, body), deadline_s=deadline_s
     )
     made = nvidia_smi.create(options)
-    made._background.wait(10)
+    made._background.wait(40)
     return made
 
 
@@ -236,6 +236,7 @@ def test_a_tool_that_fails_is_an_obstacle(tmp_path: Path, body: str, kind: str, 
 def test_a_tool_that_is_not_there_is_an_obstacle(tmp_path: Path) -> None:
     options = nvidia_smi.Options(sysfs=str(tmp_path), command=("no-such-tool",))
     reads = nvidia_smi.create(options)
+    assert reads._background.wait(10)
     assert reads.read(EMPTY) == EMPTY
     assert [one.kind for one in reads.obstacles()] == ["absent"]
     reads.close()
@@ -261,17 +262,21 @@ def test_a_file_counts_while_it_is_fresh_and_a_recording_always(tmp_path: Path) 
     path = tmp_path / "out.xml"
     path.write_text(XML)
     fresh = nvidia_smi.create(nvidia_smi.Options(file=str(path)))
+    assert fresh._background.wait(10)
     assert len(fresh.read(EMPTY).devices) == 2
     fresh.close()
     os.utime(path, (1e9, 1e9))
     old = nvidia_smi.create(nvidia_smi.Options(file=str(path)))
+    assert old._background.wait(10)
     assert old.read(EMPTY) == EMPTY
     assert [one.kind for one in old.obstacles()] == ["stale"]
     old.close()
     recording = nvidia_smi.create(nvidia_smi.Options(file=str(path), file_age_s=0.0))
+    assert recording._background.wait(10)
     assert len(recording.read(EMPTY).devices) == 2
     recording.close()
     gone = nvidia_smi.create(nvidia_smi.Options(file=str(tmp_path / "none")))
+    assert gone._background.wait(10)
     assert gone.read(EMPTY) == EMPTY
     assert [one.kind for one in gone.obstacles()] == ["unreachable"]
     gone.close()

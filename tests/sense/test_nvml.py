@@ -16,6 +16,7 @@ COMPILER = shutil.which("cc") or shutil.which("gcc")
 LIBRARY = "libnvidia-ml.so.1"
 
 pytestmark = [
+    pytest.mark.timeout(60),
     pytest.mark.skipif(COMPILER is None, reason="no C compiler to make the stub with"),
     pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the stub is an ELF library"),
 ]
@@ -47,7 +48,7 @@ def run(case: str, library: Path, tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=15,
+        timeout=50,
     )
     assert done.returncode == 0, done.stderr
 
@@ -86,4 +87,4 @@ def test_without_a_driver_there_is_an_obstacle(tmp_path: Path) -> None:
 def test_a_process_ends_while_the_driver_hangs(libraries: dict[str, Path], tmp_path: Path) -> None:
     began_s = time.monotonic()
     run("exit_while_hung", libraries["new"], tmp_path)
-    assert time.monotonic() - began_s < 10
+    assert time.monotonic() - began_s < 45
