@@ -34,7 +34,8 @@ class Options(Struct, frozen=True, kw_only=True):
     """What to measure.
 
     ``data``: a folder of further questions, ``count`` of which are sampled. ``save`` keeps the
-    answers and goes on with those it has; ``replay`` only reads such a file. ``quick`` asks
+    answers and goes on with those it has; ``replay`` only reads such a file,
+    or, being a folder, tables of stored answers. ``quick`` asks
     four questions of each half.
     """
 
@@ -63,6 +64,11 @@ def run(config: Config, options: Options) -> Outcome:
         MetabolicError: models or engines cannot be had.
     """
     began_s = time.perf_counter()
+    if options.replay is not None and options.replay.is_dir():
+        from metabolic.bench.replayed import run as replayed  # noqa: PLC0415 - an extra, and slow
+
+        made = replayed(options.replay, seed=options.seed, quick=options.quick)
+        return Outcome(report=made, beliefs=(), min_confidence=0.0)
     if options.replay is not None:
         book = load(options.replay)
     else:

@@ -5,7 +5,7 @@ from any other in the folder that asks the same questions (equal ``split_key``):
 question that is calibrated on or reported is among them.
 """
 
-__all__ = ["Material", "Parts", "material", "parts", "safety"]
+__all__ = ["Material", "Parts", "fitted", "material", "parts", "safety"]
 
 import random
 from collections.abc import Iterable
@@ -125,7 +125,12 @@ def parts(found: Material, *, seed: int) -> Parts:
 
 def safety(found: Material, split: Parts, *, seed: int) -> Array:
     """Return how safe it is to keep each row's draft, by a scorer fitted on the first part."""
-    fit = list(split.fit)
+    return fitted(found, split.fit, seed=seed).safe(found.figures, found.asked)
+
+
+def fitted(found: Material, rows: Iterable[int], *, seed: int) -> Scorer:
+    """Return a scorer fitted on some rows, and on lessons about the same questions only."""
+    fit = list(rows)
     keys = {found.keys[at] for at in fit}
     lessons = found.lessons
     if lessons is not None:
@@ -135,11 +140,10 @@ def safety(found: Material, split: Parts, *, seed: int) -> Array:
             good=lessons.good[chosen],
             words=lessons.words[chosen],
         )
-    scorer = Scorer(seed=seed).fit(
+    return Scorer(seed=seed).fit(
         found.figures[fit],
         found.asked[fit],
         (found.good[fit] >= _GOOD).astype(int),
         (found.reference[fit] >= _GOOD).astype(int),
         lessons,
     )
-    return scorer.safe(found.figures, found.asked)

@@ -105,13 +105,19 @@ class Scorer:
         margin = self.draft(figures, asked) - _REFERENCE_WEIGHT * reference
         return 1 / (1 + np.exp(1 - 4 * margin))
 
+    def gain(self, asked: Array) -> Array:
+        """Return what the reference is expected to gain, by the question alone: a router."""
+        drafts = [one for one in self._draft if one[1] == "words"]
+        reference = [one for one in self._reference if one[1] == "words"]
+        return self._mean(reference, None, asked) / sum(one[0] for one in reference) - (
+            self._mean(drafts, None, asked) / sum(one[0] for one in drafts)
+        )
+
     def _mean(self, parts: Sequence[tuple[float, str, Any]], figures: Array, asked: Array) -> Array:
         """Return the weighted sum of what learners say."""
-        inputs: dict[str, Array] = {
-            "plain": figures,
-            "scaled": self._scale.transform(figures),
-            "words": asked,
-        }
+        inputs: dict[str, Array] = {"plain": figures, "words": asked}
+        if figures is not None:
+            inputs["scaled"] = self._scale.transform(figures)
         return sum(weight * _chance(part, inputs[kind]) for weight, kind, part in parts)
 
     def _trees(self, figures: Array, good: Array, weights: Array | None, *, leaf: int) -> Any:  # noqa: ANN401 - a learner of scikit-learn
@@ -119,7 +125,7 @@ class Scorer:
         if len(set(good.tolist())) < 2:  # noqa: PLR2004 - all alike: nothing to learn
             return float(good[0])
         made = _Trees(
-            100, min_samples_leaf=leaf, max_features=0.3, n_jobs=1, random_state=self._seed
+            60, min_samples_leaf=leaf, max_features=0.3, n_jobs=1, random_state=self._seed
         )
         return made.fit(figures, good, sample_weight=weights)
 

@@ -29,7 +29,8 @@ class What:
         data: A folder with tables of further questions (needs the extra `bench`).
         questions: How many of them to sample, evenly from each set.
         save: Keep the answers in this file as they come; a second run goes on from there.
-        replay: Ask nobody: fold the answers kept in this file.
+        replay: Ask nobody: fold the answers kept in this file, or the tables of stored answers
+            in this folder (needs the extra `bench`).
         profile: Whose loss and preference hold.
         seed: Of the sample, the two halves and the lots.
         quick: Ask a few questions only (under 30 s).
