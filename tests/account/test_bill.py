@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from metabolic.account.bill import bill, sum_energy
 from metabolic.account.carbon import carbon_g, carbon_of
@@ -10,7 +11,7 @@ from metabolic.account.money import electricity_usd, lost_cache_usd, tokens_usd
 from metabolic.account.work import modelled, remote_energy_j, service_s
 from metabolic.core.attempt import Answer, Attempt, Call, Failure, Run, Verdict
 from metabolic.core.decision import Decision, Stage
-from metabolic.core.fleet import Price
+from metabolic.core.fleet import Load, Price
 from metabolic.core.receipt import Energy
 from metabolic.core.request import Ask, Usage
 from metabolic.core.signals import Signals
@@ -161,3 +162,54 @@ def test_a_sum_is_as_weak_as_its_weakest_part(parts):
     origins = {one.origin for one in known}
     expected = next(o for o in ("modelled", "derived", "measured") if o in origins)
     assert total.origin == expected
+
+
+def billed(*attempts, fleet=FLEET, policy=POLICY, load=()):
+    run = Run(
+        decision=Decision(stages=(Stage(deployment="small"),), reference="small"),
+        attempts=attempts,
+    )
+    return bill(
+        ask=Ask(id="r", at_s=1.0),
+        signals=Signals(),
+        level="unknown",
+        fleet=fleet,
+        policy=policy,
+        run=run,
+        seconds=1.0,
+        load=load,
+    )
+
+
+def test_an_estimate_is_multiplied_by_what_was_metered_of_late():
+    plain = billed(attempt("small"))
+    twice = billed(attempt("small"), load=(Load(deployment="small", energy_ratio=2.5),))
+    assert twice.energy.energy_j == pytest.approx(2.5 * plain.energy.energy_j)
+    assert twice.energy.origin == "modelled"
+
+
+def test_a_rented_machine_is_paid_by_the_time_of_its_calls():
+    fleet = FLEET | {"small": replace(SMALL, usd_per_hour=3.6)}
+    alone = billed(attempt("small", seconds=10.0), fleet=fleet)
+    beside = billed(
+        attempt("small", seconds=10.0), fleet=fleet, load=(Load(deployment="small", running=3),)
+    )
+    assert alone.cost.rent_usd == pytest.approx(0.01)
+    assert beside.cost.rent_usd == pytest.approx(0.0025)
+    assert alone.cost.total_usd >= 0.01
+    assert billed(attempt("small")).cost.rent_usd is None
+
+
+def test_the_making_of_the_machine_is_told_apart_for_calls_made_here():
+    policy = replace(POLICY, embodied_g_per_h=36.0, market_g_per_kwh=0.0, water_l_per_kwh=1.0)
+    here = billed(attempt("small", seconds=100.0), policy=policy)
+    assert here.carbon.embodied_g == pytest.approx(1.0)
+    assert here.carbon.market_g == 0.0
+    assert here.carbon.water_l > 0
+    assert billed(attempt("cloud", seconds=100.0), policy=policy).carbon is None
+
+
+def test_a_remote_call_has_a_wide_range():
+    remote = billed(attempt("cloud")).remote_energy
+    assert remote.low_j < 0.4 * remote.energy_j
+    assert remote.high_j > 4 * remote.energy_j

@@ -123,3 +123,16 @@ def test_the_sum_is_what_the_meters_gave_out(first_j: float, second_j: float) ->
 def test_settling_twice_changes_nothing(factor: float) -> None:
     once = settled_receipt(_RECEIPT, example_settlement(_RECORD, factor=factor))
     assert settled_receipt(once, example_settlement(_RECORD, factor=3.0)) is once
+
+
+def test_a_settlement_of_two_meters_keeps_each_with_its_own_bounds() -> None:
+    cpu = Share(call=f"{_RECEIPT.id}/c0", energy_j=10.0, idle_j=4.0, meter="cpu", origin="modelled",
+                low_ratio=0.5, high_ratio=2.0)  # fmt: skip
+    gpu = Share(call=f"{_RECEIPT.id}/c1", energy_j=30.0, meter="nvidia0", origin="measured",
+                low_ratio=1.0, high_ratio=1.0)  # fmt: skip
+    receipt = settled_receipt(_RECEIPT, replace(_settlement(cpu, gpu), meter="cpu+nvidia0"))
+    energy = receipt.energy
+    assert energy is not None
+    assert (energy.energy_j, energy.low_j, energy.high_j) == (40.0, 35.0, 50.0)
+    assert (energy.origin, energy.meter, energy.idle_j) == ("modelled", "cpu+nvidia0", 4.0)
+    assert [one.energy and one.energy.meter for one in receipt.attempts] == ["cpu", "nvidia0"]

@@ -39,3 +39,16 @@ def test_coarse_keeps_unknown_unknown_and_is_stable(headroom_c, risk):
     assert coarse(once) == once
     assert (once.headroom_c is None) == (headroom_c is None)
     assert (once.throttle_risk_ratio is None) == (risk is None)
+
+
+def test_what_meters_learn_is_in_the_load_to_two_digits():
+    seen = Snapshot(
+        fleet_of(deployment("a"), deployment("b")),
+        clock=ManualClock(),
+        health=Health(ManualClock()),
+        states=lambda: (),
+    )
+    seen.learn({"a": 2.3456}, {"a": 1.0, "b": 0.1234})
+    loads = {one.deployment: one for one in seen.loads()}
+    assert (loads["a"].energy_ratio, loads["a"].batch_exponent) == (2.3, None)
+    assert (loads["b"].energy_ratio, loads["b"].batch_exponent) == (None, 0.12)

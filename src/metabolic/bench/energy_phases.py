@@ -11,6 +11,7 @@ __all__ = ["Run", "cases", "read"]
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from random import Random
+from typing import cast
 
 from msgspec import Struct
 
@@ -57,11 +58,10 @@ def _runs(path: Path) -> Iterator[Run]:
     """Yield the runs of one file; nothing where the columns are others."""
     import pyarrow.parquet as pq  # noqa: PLC0415 - only with recordings
 
-    names: set[str] = set(pq.read_schema(path).names)  # pyright: ignore[reportUnknown]
+    names = set(cast("list[str]", pq.read_schema(path).names))
     if not (names.issuperset(_PHASES) or names.issuperset(_SPLIT)):
         return
-    rows: list[dict[str, object]] = pq.read_table(path).to_pylist()
-    for row in rows:
+    for row in cast("list[dict[str, object]]", pq.read_table(path).to_pylist()):
         run = _phase(row) if "Phase" in row else _split(row)
         if run is not None and run.true_j > 0 and run.seconds > 0 and run.prompt + run.output > 0:
             yield run
