@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 BUILTIN: Mapping[str, Mapping[str, str]] = {
     "sensors": {
         "amd": "metabolic.sense.amd",
+        "amd_smi": "metabolic.sense.amd_smi",
         "apple_pressure": "metabolic.sense.apple_pressure",
         "battery": "metabolic.sense.battery",
         "dcgm": "metabolic.sense.dcgm",
@@ -48,6 +49,7 @@ BUILTIN: Mapping[str, Mapping[str, str]] = {
         "host": "metabolic.sense.host",
         "hwmon": "metabolic.sense.hwmon",
         "intel": "metabolic.sense.intel",
+        "jetson": "metabolic.sense.jetson",
         "macmon": "metabolic.sense.macmon",
         "nvidia": "metabolic.sense.nvidia",
         "nvidia_smi": "metabolic.sense.nvidia_smi",
@@ -55,12 +57,14 @@ BUILTIN: Mapping[str, Mapping[str, str]] = {
         "prometheus": "metabolic.sense.prometheus",
         "rapl": "metabolic.sense.rapl",
         "redfish": "metabolic.sense.redfish",
+        "tegrastats": "metabolic.sense.tegrastats",
         "thermal": "metabolic.sense.thermal",
     },
     "meters": {
         "amd": "metabolic.sense.amd_meter",
         "fake": "metabolic.sense.fake_meter",
         "intel": "metabolic.sense.intel_meter",
+        "jetson": "metabolic.sense.jetson_meter",
         "macmon": "metabolic.sense.macmon_meter",
         "modelled": "metabolic.sense.modelled",
         "nvidia": "metabolic.sense.nvidia_meter",

@@ -25,11 +25,13 @@ class Options(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 def create(options: Options, *, clock: Callable[[], float] = time.time) -> SupplyMeter:
     """Return the meter; one without its card reads nothing and says so."""
     card = named(options.device, amd_cards(options.root))
+    shared = isinstance(card, AmdCard) and card.integrated
     return SupplyMeter(
         card,
         name=options.device,
-        domain="package" if isinstance(card, AmdCard) and card.integrated else "gpu",
+        domain="package" if shared else "gpu",
         limit_w=ANY_LIMIT_W,
         idle_w=options.idle_w,
         clock=clock,
+        root=options.root if shared else None,
     )

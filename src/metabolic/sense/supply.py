@@ -20,6 +20,7 @@ from metabolic.core.hardware import Origin
 from metabolic.core.obstacle import Obstacle
 from metabolic.core.ports import Domain, MeterReading
 from metabolic.sense.counter import IdleEnergy, Integral, Unwrapped
+from metabolic.sense.cputime import BusyCpu, ProcessCpu
 
 _DEAD_AFTER_S = 5.0
 _ALIVE_W = 5.0
@@ -99,7 +100,7 @@ def named(name: str, devices: tuple[D, ...]) -> D | Missing:
 class SupplyMeter:
     """Counts the joules of one device."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - keyword-only
         self,
         device: Supplied,
         *,
@@ -108,8 +109,13 @@ class SupplyMeter:
         limit_w: float,
         idle_w: float | None,
         clock: Callable[[], float],
+        root: str | None = None,
     ) -> None:
-        """Count nothing yet; ``limit_w`` is more than the device can draw."""
+        """Count nothing yet; ``limit_w`` is more than the device can draw.
+
+        ``root`` is given where the joules hold the processor's: CPU seconds are then told too,
+        and idle is when neither the processor nor the device works.
+        """
         self.name = name
         self.domain: Domain = domain
         self._device = device
@@ -122,20 +128,21 @@ class SupplyMeter:
         self._stretch = (True, 0)
         self._epoch = 0
         self._idle = IdleEnergy(idle_w)
+        self._cpu = None if root is None else (BusyCpu(root), ProcessCpu(root))
+        self._cpu_last: tuple[float, float] | None = None
 
     def read(self, pids: tuple[int, ...]) -> MeterReading | None:
         """Return the counter now; ``None`` while it cannot be read.
 
-        Processes have no part in it: these joules do not follow CPU seconds.
+        Processes have a part in it only where it holds the processor's joules.
         """
-        del pids
         now_s = self._clock()
         supply = self._device.supply(now_s)
         if supply is None:
             return None
         if not self._advance(supply, now_s):
             return None
-        return self._reading(supply, now_s)
+        return self._reading(supply, now_s, pids)
 
     def obstacles(self) -> tuple[Obstacle, ...]:
         """Return why it cannot be read."""
@@ -144,6 +151,8 @@ class SupplyMeter:
     def close(self) -> None:
         """Close all files."""
         self._device.close()
+        if self._cpu is not None:
+            self._cpu[0].close()
 
     def _advance(self, supply: Supply, now_s: float) -> bool:
         """Take counter and power; false when there is neither."""
@@ -166,13 +175,13 @@ class SupplyMeter:
         elif power_w is not None and power_w >= _ALIVE_W:
             self._dead = self._dead or now_s - self._moved[1] >= _DEAD_AFTER_S
 
-    def _reading(self, supply: Supply, now_s: float) -> MeterReading:
+    def _reading(self, supply: Supply, now_s: float, pids: tuple[int, ...]) -> MeterReading:
         """Return the sum as a reading; a new epoch when it is another sum than before."""
         origin: Origin = "measured" if self._counts else "derived"
         source = self._counter if self._counts else self._integral
         if self._stretch != (stretch := (self._counts, source.epoch)):
             self._stretch, self._epoch = stretch, self._epoch + 1
-        busy = 0.0 if supply.asleep else supply.busy_ratio
+        busy_s, busy = self._busy(supply, now_s)
         self._idle.advance(now_s, source.total_j, epoch=self._epoch, busy_ratio=busy)
         known = self._idle.watts is not None
         low, high = bounds_of(origin)
@@ -184,4 +193,18 @@ class SupplyMeter:
             high_ratio=max(high, supply.high_ratio),
             idle_j=self._idle.total_j if known else None,
             epoch_id=self._epoch,
+            busy_cpu_s=busy_s,
+            cpu_s=() if self._cpu is None else self._cpu[1].read(pids),
         )
+
+    def _busy(self, supply: Supply, now_s: float) -> tuple[float | None, float | None]:
+        """Return the processor's seconds so far, and how busy whatever draws was just now."""
+        ratio = 0.0 if supply.asleep else supply.busy_ratio
+        if self._cpu is None:
+            return None, ratio
+        cpu = self._cpu[0]
+        busy_s, last = cpu.read(), self._cpu_last
+        self._cpu_last = None if busy_s is None else (now_s, busy_s)
+        if busy_s is None or last is None or not cpu.cores or now_s <= last[0]:
+            return busy_s, None
+        return busy_s, max(ratio or 0.0, (busy_s - last[1]) / ((now_s - last[0]) * cpu.cores))
