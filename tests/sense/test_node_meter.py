@@ -1,5 +1,7 @@
 """A meter over a sensor: counters are unwrapped by nobody's guess, power is integrated."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,7 +24,7 @@ def _meter(sensor: FakeSensor, clock: _Clock) -> SensedMeter:
     return SensedMeter(sensor, name="node", device="node", domain="node", gap_s=10.0, clock=clock)
 
 
-def _node(**more: float) -> FakeSensor:
+def _node(**more: Any) -> FakeSensor:
     return fake.create(fake.Options(device="node", kind="node", temperature_c=None, **more))
 
 

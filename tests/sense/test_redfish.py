@@ -81,13 +81,13 @@ class _Bmc(ThreadingHTTPServer):
 
 
 class _Handler(BaseHTTPRequestHandler):
-    server: _Bmc
-
     def do_GET(self) -> None:
-        if self.headers.get("Authorization") != self.server.word:
+        server = self.server
+        assert isinstance(server, _Bmc)
+        if self.headers.get("Authorization") != server.word:
             self.send_error(401)
             return
-        found = self.server.tree.get(self.path)
+        found = server.tree.get(self.path)
         if isinstance(found, str):
             self.send_response(302)
             self.send_header("Location", found)
@@ -116,8 +116,9 @@ def bmc() -> Iterator[_Bmc]:
         thread.join()
 
 
-def _options(url: str, **more: Any) -> redfish.Options:
-    return redfish.Options(url=url, **({"username": "reader", "password": "secret"} | more))
+def _options(at: str, **more: Any) -> redfish.Options:
+    table: dict[str, Any] = {"url": at, "username": "reader", "password": "secret"}
+    return redfish.Options(**(table | more))
 
 
 def _until(sensor: redfish.RedfishSensor) -> DeviceState | None:
@@ -178,7 +179,7 @@ def test_a_named_chassis_is_the_one_that_is_read(bmc: _Bmc) -> None:
 def test_a_failure_says_what_to_do_and_never_the_password(
     bmc: _Bmc, options: dict[str, Any], kind: str
 ) -> None:
-    sensor = redfish.create(_options(**({"url": bmc.url} | options)))
+    sensor = redfish.create(_options(bmc.url, **options))
     assert _until(sensor) is None
     (obstacle,) = sensor.obstacles()
     assert obstacle.kind == kind

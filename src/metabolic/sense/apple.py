@@ -128,6 +128,9 @@ class ReplayFeed:
         except (OSError, SensorError) as exc:
             self._problem = Obstacle(kind="configuration", what=f"{self._file}: {exc}")
             return ()
+        if all(sample == AppleSample(seconds=sample.seconds) for sample in samples):
+            self._problem = Obstacle(kind="absent", what=f"{self._file} holds no figure")
+            return ()
         found: list[AppleTotals] = []
         for sample in samples:
             found.append(advanced(found[-1] if found else None, sample, seconds=self._every_s))

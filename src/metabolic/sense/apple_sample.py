@@ -1,7 +1,8 @@
 """What powermetrics and macmon say of a Mac, as samples in SI.
 
 powermetrics writes property lists separated by NUL bytes, or text; macmon a JSON object a line.
-Traps: the plist's ``gpu.freq_hz`` is in MHz (and not read here), its ``*_energy`` in millijoules;
+Traps: the plist's ``gpu.freq_hz`` is in MHz (and not read here), its ``*_energy`` in millijoules,
+and it has two of the GPU, over different intervals: the one beside ``gpu_power`` belongs to it;
 macmon says 0 for a temperature or a power it could not read, and a processor that runs this code
 draws more than nothing.
 Source: powermetrics(1); recordings of macOS 12 to 26; macmon's readme and source, 0.8.
@@ -91,7 +92,7 @@ def _from_plist(data: bytes) -> AppleSample:
     top = cast("dict[str, Any]", root)
     cpu, gpu = _table(top, "processor"), _table(top, "gpu")
     elapsed_ns = _number(top, "elapsed_ns")
-    energy = _number(gpu, "gpu_energy") if "gpu_energy" in gpu else _number(cpu, "gpu_energy")
+    energy = _number(cpu, "gpu_energy") if "gpu_energy" in cpu else _number(gpu, "gpu_energy")
     return AppleSample(
         seconds=elapsed_ns / 1e9 if elapsed_ns else None,
         cpu_w=_watts(cpu, "cpu_power"),

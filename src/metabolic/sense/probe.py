@@ -14,6 +14,7 @@ __all__ = ["Options", "Probe", "ProbeStats", "create"]
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 
 from msgspec import Struct
@@ -32,6 +33,9 @@ from metabolic.sense.merge import (
     with_device,
     with_signals,
 )
+
+_STARTS = 4096
+"""How many beginnings of polls are kept: 7 minutes of them at 10 Hz."""
 
 _MAY_END = frozenset({"battery.discharge_w"})
 """Signals that come and go by nature."""
@@ -126,6 +130,7 @@ class Probe:
         self._blind: HardwareState | None = None
         self._losers: tuple[Named, ...] = ()
         self._stats = ProbeStats()
+        self._starts: deque[float] = deque(maxlen=_STARTS)
         self._gate = threading.Lock()
         self._thread: threading.Thread | None = None
 
@@ -184,6 +189,10 @@ class Probe:
         self._polled_s = self._monotonic()
         return state
 
+    def starts(self) -> tuple[float, ...]:
+        """Return when the last polls of the thread began, by a clock that never jumps."""
+        return tuple(self._starts)
+
     def losers(self) -> tuple[Named, ...]:
         """Return the readings that another source's took precedence over; needs ``apart``."""
         return self._losers
@@ -232,7 +241,8 @@ class Probe:
                 turn += missed
             if self._gate.acquire(timeout=max(0.0, began_s + turn * period_s - time.monotonic())):
                 return
-            late_s = time.monotonic() - (began_s + turn * period_s)
+            self._starts.append(time.monotonic())
+            late_s = self._starts[-1] - (began_s + turn * period_s)
             before_s = time.thread_time()
             self.poll()
             after_s = time.thread_time()

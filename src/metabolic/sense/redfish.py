@@ -133,7 +133,8 @@ class _Controller:
         thermal = tuple(p for p in parts if p.power_w is None)
         powers = tuple(p for p in parts if p.power_w is not None)
         supplies = all("/PowerSupplies/" in path for path in self._paths if "Thermal" not in path)
-        return joined(((added(powers),) if supplies and powers else powers) + thermal)
+        whole = joined(((added(powers),) if supplies and powers else powers) + thermal)
+        return _something(whole, where=self._base)
 
     def _find(self) -> tuple[str, ...]:
         """Return the resources of the first chassis that tells its power."""
@@ -201,9 +202,17 @@ def _files(files: tuple[str, ...]) -> Callable[[], NodeFigures]:
         except OSError as exc:
             what = f"{exc.filename}: {exc.strerror}"
             raise SensorError(what, Obstacle(kind="configuration", what=what)) from exc
-        return joined(tuple(parts))
+        return _something(joined(tuple(parts)), where=" and ".join(files))
 
     return read
+
+
+def _something(node: NodeFigures, *, where: str) -> NodeFigures:
+    """Return figures of which there is at least one. Raises ``SensorError``."""
+    if node == NodeFigures():
+        what = f"{where}: nothing of power, energy or heat"
+        raise SensorError(what, Obstacle(kind="absent", what=what))
+    return node
 
 
 def create(options: Options) -> RedfishSensor:
