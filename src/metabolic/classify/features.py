@@ -4,7 +4,7 @@ The text is the last user turn, cut to its head and tail when long; of the rest 
 only lengths and presence are used. Everything here runs on the request path.
 """
 
-__all__ = ["Features", "extract"]
+__all__ = ["Features", "Seen", "extract", "look"]
 
 import re
 
@@ -120,8 +120,21 @@ class Features(Struct, frozen=True, kw_only=True, gc=False):
     images: int
 
 
+class Seen(Struct, frozen=True, gc=False):
+    """A prompt looked at once: its features, and the text and words they were counted in."""
+
+    features: Features
+    text: str
+    words: list[str]
+
+
 def extract(request: Request, *, max_chars: int = 4096) -> Features:
     """Return the features of a request; ``max_chars`` bounds what is read of the last turn."""
+    return look(request, max_chars=max_chars).features
+
+
+def look(request: Request, *, max_chars: int = 4096) -> Seen:
+    """Return the features of a request, with the text and words they are of."""
     prompt, system, images, context_chars = _parts(request.messages)
     text = prompt
     if len(text) > max_chars:
@@ -134,7 +147,7 @@ def extract(request: Request, *, max_chars: int = 4096) -> Features:
     ends = low if len(low) <= 2 * _ENDS_CHARS else f"{low[:_ENDS_CHARS]}\n{low[-_ENDS_CHARS:]}"
     items, code_marks = _lines(text)
     questions = text.count("?") + (0 if text.isascii() else text.count("？"))
-    return Features(
+    features = Features(
         words=len(words),
         chars=len(prompt),
         context_chars=context_chars,
@@ -160,6 +173,7 @@ def extract(request: Request, *, max_chars: int = 4096) -> Features:
         tools=len(request.tools),
         images=images,
     )
+    return Seen(features, text, words)
 
 
 def _split(low: str) -> list[str]:

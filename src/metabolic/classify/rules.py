@@ -101,13 +101,26 @@ class RulesClassifier:
     def classify(self, request: Request) -> Signals:
         """Return the signals of a request."""
         features = extract(request, max_chars=self._options.max_chars)
+        p_correct: tuple[PCorrect, ...] = ()
+        if self._heads:
+            p_correct = tuple(one for head in self._heads for one in head.predict(features))
+        return self.signals(request, features, p_correct=p_correct)
+
+    def signals(
+        self,
+        request: Request,
+        features: Features,
+        *,
+        p_correct: tuple[PCorrect, ...] = (),
+        odds_ratio: tuple[float, ...] = (),
+        novelty_ratio: float | None = None,
+        classifier: str = NAME,
+    ) -> Signals:
+        """Return the signals of a request whose features are known, with what heads say."""
         task, sure = _task(features)
         if sure < self._options.min_confidence:
             task = "other"
         p_simple, p_medium, p_complex = _complexity(_difficulty(features, task))
-        p_correct: tuple[PCorrect, ...] = ()
-        if self._heads:
-            p_correct = tuple(one for head in self._heads for one in head.predict(features))
         return Signals(
             task=task,
             lane=task,
@@ -119,8 +132,10 @@ class RulesClassifier:
             language=features.language,
             hints=_hints(features),
             p_correct=p_correct,
+            odds_ratio=odds_ratio,
+            novelty_ratio=novelty_ratio,
             confidence=sure,
-            classifier=NAME,
+            classifier=classifier,
         )
 
 

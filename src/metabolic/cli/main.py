@@ -20,6 +20,7 @@ COMMANDS = (
     ("receipts", "metabolic.cli.receipts:receipts", "Show what requests took."),
     ("calibrate", "metabolic.cli.calibrate:calibrate", "Certify which drafts may be kept."),
     ("replay", "metabolic.cli.replay:replay", "Fold stored records again and compare."),
+    ("train", "metabolic.cli.train:train", "Learn from tables of outcomes (extra: bench)."),
     ("bench", "metabolic.cli.bench:app", "Measure the gateway, the cascade and their parts."),
     ("doctor", "metabolic.cli.doctor:doctor", "Check configuration, models, sensors and ports."),
 )

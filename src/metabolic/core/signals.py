@@ -50,8 +50,9 @@ class Signals(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     ``task`` is one of ``TASKS``; ``lane`` the task family used for evidence (the task itself
     until lanes are learned). The three complexity probabilities sum to 1. ``novelty_ratio`` is
     ``None`` when the classifier cannot say. ``hints`` are what the answer seems to need, sorted:
-    ``code``, ``context``, ``image``, ``json``, ``math``, ``reasoning``. ``classifier``
-    names classifier and version.
+    ``code``, ``context``, ``image``, ``json``, ``math``, ``reasoning``. ``odds_ratio`` says, for a
+    tiny, small, medium and large model, by how much the odds of a good answer differ here from an
+    average query's; ``()`` where nobody knows. ``classifier`` names classifier and version.
     """
 
     task: str = "other"
@@ -64,6 +65,7 @@ class Signals(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     hints: tuple[str, ...] = ()
     language: str | None = None
     p_correct: tuple[PCorrect, ...] = ()
+    odds_ratio: tuple[float, ...] = ()
     novelty_ratio: float | None = None
     skill: Hit | None = None
     confidence: float = 0.0

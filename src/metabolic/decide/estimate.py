@@ -11,7 +11,9 @@ Quality is P(correct): a prior by model size and complexity, moved by evidence o
 prior is a logistic curve in log10 of active parameters, one for each complexity. It is ours,
 coarse on purpose, and outweighed by ``PRIOR_ROWS`` labelled outcomes. That a kept draft is better
 than any other is believed on evidence only: without labelled rows P(correct | accepted) is
-P(correct), so a gate that nobody has tested gives up quality and is seldom allowed.
+P(correct), so a gate that nobody has tested gives up quality and is seldom allowed. What learned
+heads say of this query moves the odds of all three, by size; a head of the deployment's own takes
+the belief's place, with less evidence the less familiar the query is.
 
 What depends on fleet and policy alone is computed once, by ``prepare``.
 """
@@ -51,6 +53,9 @@ _CURVES = ((1.4, 1.1), (0.2, 1.3), (-1.2, 1.3))
 
 _COLD = frozenset({"stopped", "asleep", "starting"})
 
+_SIZES = ("tiny", "small", "medium", "large")
+"""In the order of ``Signals.odds_ratio``."""
+
 
 class Rates(Struct, frozen=True):
     """A price list, a speed or an energy: per fresh input, cached input and output token."""
@@ -76,6 +81,7 @@ class Known(Struct, frozen=True, kw_only=True):
     name: str
     local: bool
     priors: tuple[float, float, float]
+    size: int
     capabilities: frozenset[str]
     beliefs: dict[str, Belief]
     usd: Rates | None
@@ -184,6 +190,7 @@ def _known(deployment: Deployment, beliefs: dict[str, Belief]) -> Known:
         name=deployment.name,
         local=local,
         priors=size_prior(deployment.model),
+        size=_SIZES.index(deployment.model.tier),
         capabilities=frozenset(deployment.capabilities),
         beliefs=beliefs,
         usd=_usd(price) if price is not None else Rates(0.0, 0.0, 0.0) if local else None,
@@ -229,10 +236,16 @@ def view(ask: Ask, signals: Signals, metabolic: MetabolicState, prepared: Prepar
         prepared=prepared,
         strain=strain_of(metabolic, prepared.policy.profile),
         warm={one.deployment: one.prefix_tokens for one in ask.warm} if ask.warm else {},
-        learned={one.deployment: (one.p_correct, one.evidence) for one in signals.p_correct}
-        if signals.p_correct
-        else {},
+        learned=_learned(signals) if signals.p_correct else {},
     )
+
+
+def _learned(signals: Signals) -> dict[str, tuple[float, int]]:
+    """Return what learned heads say, with their evidence less the novelty of the query."""
+    share = 1.0 - (signals.novelty_ratio or 0.0)
+    return {
+        one.deployment: (one.p_correct, round(share * one.evidence)) for one in signals.p_correct
+    }
 
 
 def estimate(seen: View, known: Known, load: Load | None) -> Estimate:
@@ -253,6 +266,11 @@ def estimate(seen: View, known: Known, load: Load | None) -> Estimate:
     if seen.prefix_tokens > cached and known.deployment.price is not None:
         lost = lost_cache_usd(known.deployment.price, prefix_tokens=seen.prefix_tokens - cached)
     p_correct, p_accept, p_kept, rows = _quality(seen, known)
+    if seen.signals.odds_ratio and known.name not in seen.learned:
+        ratio = seen.signals.odds_ratio[known.size]
+        p_correct, p_accept, p_kept = (
+            ratio * p / (1 - p + ratio * p) for p in (p_correct, p_accept, p_kept)
+        )
     ttft_s, tpot_s = _latency(known, load, fresh)
     return Estimate(
         input_tokens=tokens,
