@@ -94,23 +94,16 @@ def settle(  # noqa: PLR0913 - a window is made of all of these
     idle = min(total, _idle_quanta(before, after))
     engines = _engines(before, after, occupancies, seconds=seconds, by_cpu=by_cpu)
     used_s = sum(max(0.0, one.seconds) for one in occupancies)
-    if in_flight_s is None:
-        in_flight_s = used_s
-    ours = min(1.0, sum(one.share for one in engines)) * min(1.0, in_flight_s / seconds)
+    ours = min(1.0, sum(one.share for one in engines))
+    ours *= min(1.0, (used_s if in_flight_s is None else in_flight_s) / seconds)
     idle_per_s = idle / _QUANTA_PER_J * ours / used_s if used_s > 0 else 0.0
     left, shares = total, list[Share]()
-    for share, idle_j, cpu_s, call in _cut(engines, (total - idle) / _QUANTA_PER_J, idle_per_s):
+    for active_j, idle_j, cpu_s, call in _cut(engines, (total - idle) / _QUANTA_PER_J, idle_per_s):
         waiting = min(left, int(idle_j * _QUANTA_PER_J))
-        quanta = min(left, waiting + int(share * _QUANTA_PER_J))
+        quanta = min(left, waiting + int(active_j * _QUANTA_PER_J))
         left -= quanta
-        shares.append(
-            Share(
-                call=call,
-                energy_j=quanta / _QUANTA_PER_J,
-                cpu_s=cpu_s,
-                idle_j=waiting / _QUANTA_PER_J,
-            )
-        )
+        energy_j, unused_j = quanta / _QUANTA_PER_J, waiting / _QUANTA_PER_J
+        shares.append(Share(call=call, energy_j=energy_j, cpu_s=cpu_s, idle_j=unused_j))
     return Window(
         meter=meter,
         from_s=before.at_s,

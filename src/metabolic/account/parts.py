@@ -24,7 +24,7 @@ from msgspec import Struct
 from metabolic.account.presence import Phases
 from metabolic.account.weights import Weights
 
-_LEAST_RATE = 1e-9
+_LEAST_RATE = 1e-6
 """Work of a call of which nothing is known, so that such calls share a moment equally."""
 
 _Engine = tuple[int | None, str]
@@ -34,9 +34,22 @@ class _Rates(Struct):
     """What is in flight at one moment: work per second, and decoding calls by engine."""
 
     flights: int = 0
+    working: int = 0
     own: float = 0.0
     steps: dict[_Engine, float] = {}
     decoding: dict[_Engine, int] = {}
+
+    def change(self, flights: int, own: float) -> None:
+        """Begin or end a phase; what is left of a sum when nobody works is rounding."""
+        self.flights += flights
+        self.working += flights if own else 0
+        self.own = self.own + own if self.working else 0.0
+
+    def change_steps(self, key: _Engine, step: float, decoding: int) -> None:
+        """Begin or end decoding on an engine."""
+        count = self.decoding.get(key, 0) + decoding
+        self.decoding[key] = count
+        self.steps[key] = self.steps.get(key, 0.0) + step if count else 0.0
 
     def whole(self) -> float:
         """Return the work per second of all."""
@@ -136,11 +149,9 @@ def _swept(
                 steps[key] = [0.0]
     for at_s, after_s in pairwise(marks):
         for flights, own, key, step, decoding in changes[at_s]:
-            now.flights += flights
-            now.own += own
+            now.change(flights, own)
             if key is not None:
-                now.steps[key] = now.steps.get(key, 0.0) + step
-                now.decoding[key] = now.decoding.get(key, 0) + decoding
+                now.change_steps(key, step, decoding)
         more = 0.0
         if now.flights:
             more = now.flights**exponent / now.whole() * (after_s - at_s)

@@ -19,7 +19,7 @@ from metabolic.core.request import Usage
 _STEPS = 40
 _NAMES = ("cpu-a", "cpu-b", "gpu-a", "gpu-b")
 _PIDS = {"cpu-a": 11, "cpu-b": 12}
-_LONGEST_S = 14.0
+_LONGEST_S, _STEP_S = 14.0, 3.0
 _KINDS, _OFTEN = ("call", "end", "pass", "close", "lost", "reset"), (5, 4, 5, 5, 1, 1)
 
 
@@ -106,40 +106,32 @@ def conserve(schedules: int, *, seed: int) -> Conserved:
 def _schedule(draw: Random, fleet: dict[str, Deployment]) -> tuple[Rig, list[_Truth], int]:
     """Run one schedule to its end."""
     clock = Clock()
+    wraps = draw.randrange(1 << 24, 1 << 28)
     counters = (
-        Counter("cpu", domain="package", clock=clock, range_units=draw.randrange(1 << 24, 1 << 28)),
+        Counter("cpu", domain="package", clock=clock, range_units=wraps),
         Counter("gpu0", domain="gpu", clock=clock),
         Counter("node", domain="node", clock=clock),
     )
     rig = Rig(counters, fleet, clock)
     truths = [_Truth(one) for one in counters]
     live: list[str] = []
-    begun = since = 0
+    begun, since_s = 0, 0.0
     for step in range(_STEPS):
-        match draw.choices(("call", "end", "pass", "close", "lost", "reset"), (5, 4, 5, 5, 1, 1))[
-            0
-        ]:
-            case "call":
-                name = draw.choice(_NAMES)
-                live.append(f"{draw.randrange(8)}/{step}-{name}")
-                rig.began(live[-1], name, _PIDS.get(name), draw.randrange(2000))
-                begun += 1
-            case "end" if live:
-                _end(rig, live.pop(draw.randrange(len(live))), draw)
-            case "lost":
-                draw.choice(counters).lost ^= True
-            case "reset":
-                truth = draw.choice(truths)
-                truth.counter.reset()
-                truth.broken = True
-            case "close":
-                if _close(rig, truths):
-                    since = 0
-            case _ if since < _LONGEST_S - 3:
-                since += 3
-                _pass(rig, truths, draw)
-            case _:
-                pass
+        kind = draw.choices(_KINDS, _OFTEN)[0]
+        if kind == "call":
+            name = draw.choice(_NAMES)
+            live.append(f"{draw.randrange(8)}/{step}-{name}")
+            rig.began(live[-1], name, _PIDS.get(name), draw.randrange(2000))
+            begun += 1
+        elif kind == "end" and live:
+            _end(rig, live.pop(draw.randrange(len(live))), draw)
+        elif kind == "close":
+            since_s = 0.0 if _close(rig, truths) else since_s
+        elif kind in {"lost", "reset"}:
+            _upset(draw.choice(truths), kind)
+        elif since_s < _LONGEST_S - _STEP_S:
+            since_s += _STEP_S
+            _pass(rig, truths, draw)
     _close(rig, truths)
     _close(rig, truths)
     _pass(rig, truths, draw)
@@ -147,6 +139,15 @@ def _schedule(draw: Random, fleet: dict[str, Deployment]) -> tuple[Rig, list[_Tr
         truth.close()
     rig.meters.close()
     return rig, truths, begun
+
+
+def _upset(truth: _Truth, kind: str) -> None:
+    """Lose a counter, find it again, or have it begin anew."""
+    if kind == "lost":
+        truth.counter.lost ^= True
+    else:
+        truth.counter.reset()
+        truth.broken = True
 
 
 def _close(rig: Rig, truths: list[_Truth]) -> bool:
@@ -175,7 +176,7 @@ def _end(rig: Rig, call: str, draw: Random) -> None:
 
 def _pass(rig: Rig, truths: list[_Truth], draw: Random) -> None:
     """Let up to three seconds pass and joules flow."""
-    seconds = draw.random() * 3
+    seconds = draw.random() * _STEP_S
     rig.clock.at_s += seconds
     node = 0
     for truth in truths:
