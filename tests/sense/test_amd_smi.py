@@ -202,7 +202,9 @@ def test_the_recorded_limits_are_read() -> None:
     path = RECORDINGS / "amd-smi" / "mi210-static.json"
     if not path.is_file():
         pytest.skip("no recordings beside the checkout")
-    (gpu,) = parse(path.read_text()) or ()
+    gpus = parse(path.read_text())
+    assert gpus is not None
+    (gpu,) = gpus
     assert gpu.limits_c == {"edge": 99.0, "hotspot": 100.0, "mem": 94.0}
     assert gpu.power_limit_w == 300.0
     assert gpu.power_w is None

@@ -97,3 +97,46 @@ def test_the_zone_and_the_building_make_the_intensity() -> None:
             source="test",
             environ={},
         )
+
+
+def _tree(root: Path, files: dict[str, str]) -> str:
+    for name, content in ({"proc/stat": "cpu  1 0 0 9 0 0 0\ncpu0 1\n"} | files).items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+    return f'[sense]\nroot = "{root}"'
+
+
+CARD = "sys/class/drm/card0/device"
+APU = {
+    f"{CARD}/vendor": "0x1002",
+    f"{CARD}/hwmon/hwmon0/name": "amdgpu",
+    f"{CARD}/hwmon/hwmon0/in1_label": "vddnb",
+    f"{CARD}/hwmon/hwmon0/power1_average": "9000000",
+}
+
+
+def test_an_apu_s_power_takes_the_place_of_the_model(tmp_path: Path) -> None:
+    found = _meters(_tree(tmp_path, APU), {"a": FLEET["a"]})
+    assert found.nesting.meters == {"cpu": "amd0"}
+
+
+def test_a_counter_that_can_be_read_comes_before_an_apu_s_power(tmp_path: Path) -> None:
+    zone = "sys/class/powercap/intel-rapl:0"
+    rapl = {f"{zone}/name": "package-0", f"{zone}/energy_uj": "1"}
+    found = _meters(_tree(tmp_path, APU | rapl), {"a": FLEET["a"]})
+    assert found.nesting.meters == {"cpu": "cpu"}
+
+
+def test_a_jetson_s_board_takes_the_place_of_the_model(tmp_path: Path) -> None:
+    chip = "sys/class/hwmon/hwmon1"
+    rails = {"name": "ina3221", "in1_label": "VDD_IN", "in1_input": "5000", "curr1_input": "900"}
+    files = {f"{chip}/{name}": content for name, content in rails.items()}
+    found = _meters(_tree(tmp_path, files), {"a": FLEET["a"]})
+    assert found.nesting.meters == {"cpu": "board"}
+
+
+@pytest.mark.parametrize("device", ["amd0", "intel0", "nvidia0"])
+def test_a_gpu_that_is_drawn_from_has_a_meter(tmp_path: Path, device: str) -> None:
+    fleet = {"b": Deployment(name="b", model=MODEL, kind="pool", device=device)}
+    assert _meters(_tree(tmp_path, {}), fleet).nesting.meters == {device: device}

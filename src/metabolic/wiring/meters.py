@@ -1,8 +1,9 @@
 """The machine's energy meters as the configuration wants them, and what they have learned.
 
-Without a ``[[meter]]`` the processor has its own (RAPL, else the model), and every NVIDIA GPU that
-a deployment draws from. What the meters learn is small and is kept beside the ledger, so that the
-first receipts after a restart are no worse than the last before it.
+Without a ``[[meter]]`` the processor has its own (RAPL; else the package power of an AMD APU; else
+the model), a Jetson's board has one, and so has every GPU that a deployment draws from. What the
+meters learn is small and is kept beside the ledger, so that the first receipts after a restart are
+no worse than the last before it.
 """
 
 __all__ = ["Memory", "meters_of"]
@@ -23,6 +24,9 @@ from metabolic.execute.learning import Learned
 from metabolic.execute.meters import Meters, Source
 
 _COVERS = "covers"
+_GPU_KINDS = ("nvidia", "amd", "intel")
+"""Meters of GPUs; their devices are called by the kind and a number."""
+
 _FILE_LEDGERS = frozenset({"sqlite", "jsonl"})
 
 _State = tuple[tuple[str, Learned], ...]
@@ -74,11 +78,39 @@ def _shipped(config: Config, fleet: Mapping[str, Deployment]) -> list[Source]:
         "cpu_idle_w": energy.cpu_idle_w,
     }
     devices = sorted({one.device for one in fleet.values() if one.device is not None})
-    gpus = [name for name in devices if name.startswith("nvidia")]
-    return [
-        Source(meter=plugins.meter("rapl", table)),
-        *(Source(meter=plugins.meter("nvidia", {"device": name, "root": root})) for name in gpus),
-    ]
+    found = [*_processors(table), *_boards(root)]
+    for name in devices:
+        kind = name.rstrip("0123456789")
+        if kind in _GPU_KINDS and name not in {one.meter.name for one in found}:
+            found.append(Source(meter=plugins.meter(kind, {"device": name, "root": root})))
+    return found
+
+
+def _processors(table: dict[str, object]) -> list[Source]:
+    """Return the processor's meter, and where RAPL is not readable the power of an APU's package.
+
+    RAPL is root's alone on most systems; an APU's power anybody may read. What is read comes
+    before what is modelled.
+    """
+    found = [Source(meter=plugins.meter("rapl", table))]
+    rapl = plugins.meter("rapl", table | {"fallback": False})
+    if rapl.read(()) is None:
+        package = plugins.meter("amd", {"root": table["root"]})
+        if package.domain == "package" and package.read(()) is not None:
+            found.append(Source(meter=package, covers=("cpu", package.name)))
+        else:
+            package.close()
+    rapl.close()
+    return found
+
+
+def _boards(root: str) -> list[Source]:
+    """Return the meter of a Jetson's board; elsewhere none."""
+    board = plugins.meter("jetson", {"root": root})
+    if board.read(()) is not None:
+        return [Source(meter=board)]
+    board.close()
+    return []
 
 
 class Memory:
