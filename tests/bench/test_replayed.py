@@ -11,7 +11,6 @@ pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")
 np = pytest.importorskip("numpy")
 
-from metabolic.bench.agreement import final, same  # noqa: E402
 from metabolic.bench.replayed import run  # noqa: E402
 from metabolic.bench.routed import apgr  # noqa: E402
 from metabolic.cli.main import app  # noqa: E402
@@ -98,24 +97,6 @@ def test_a_folder_is_replayed_by_the_command(
     assert shown["bench"] == "cascade"
     assert shown["quick"]
     assert {"policy", "set", "n", "accuracy", "net_cost_ratio"} <= set(shown["rows"][0])
-
-
-@pytest.mark.parametrize(
-    ("one", "other", "agree"),
-    [
-        ("so 3 + 4 = 7\n#### 7", '{"reasoning": "...", "answer": "7.0"}', True),
-        ("B", " b.", True),
-        ('{"answer": "[1, 2]"}', '{"reasoning": "x",\n "answer": "[1,2]"\n}', True),
-        ("It is 7.", "It is 8.", False),
-        ("", "", False),
-    ],
-)
-def test_answers_agree_by_their_final_answer(one: str, other: str, *, agree: bool) -> None:
-    assert same(one, other) is agree
-
-
-def test_the_last_line_is_the_answer_where_there_is_nothing_better() -> None:
-    assert final("A long answer in words that says nothing much at all\nParis") == "paris"
 
 
 def test_a_perfect_order_recovers_most_and_a_constant_half() -> None:

@@ -111,6 +111,9 @@ def test_a_scorer_is_named_by_its_validators_and_their_options() -> None:
         parse('[routing]\nvalidators = [{kind = "fake", confidence = 0.5}]', source="x")
     )
     assert other.startswith("fake@1[")
+    learned = score_of(parse('[routing]\nvalidators = ["learned"]', source="x"))
+    assert learned.startswith("learned@")
+    assert learned != "learned@1"
 
 
 # --- the command ------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from metabolic.core.metabolic import MetabolicState
 from metabolic.core.request import Ask
 from metabolic.core.signals import Signals
 from metabolic.decide.assurance import hold
-from metabolic.decide.decide import decide, why
+from metabolic.decide.decide import break_even, decide, why
 from metabolic.decide.digest import sealed
 from metabolic.testing.fleets import deployment, policy_of, situation_of
 
@@ -136,6 +136,18 @@ def test_a_gate_that_does_not_pay_is_not_asked() -> None:
     assert stages(decision) == ["large"]
     assert decision.certified
     assert decision.abstained == "a gate that keeps 40% does not pay here"
+
+
+def test_what_a_gate_must_keep_to_pay_is_said() -> None:
+    decision = decided(policy(CERTIFICATE), preference=1.0)
+    gated = next(one for one in decision.plans if len(one.stages) == 2)
+    share = break_even(decision, gated)
+    assert share is not None
+    assert 0 < share < 0.8
+    said = f"small before large pays where it keeps more than {share:.0%}"
+    assert any(said in one for one in why(decision))
+    alone = next(one for one in decision.plans if len(one.stages) == 1)
+    assert break_even(decision, alone) is None
 
 
 def test_the_later_certificate_of_a_pair_counts() -> None:

@@ -293,7 +293,8 @@ def test_a_deployment_that_is_left_alone_may_still_be_pinned():
 
 def test_the_reasons_of_a_plan_are_told_in_words():
     decision = decide(ask(), SIGNALS, situation_of(SMALL, LARGE), POLICY)
-    best, chosen = why(decision)
+    best, chosen, pays = why(decision)
+    assert pays.startswith("small before large pays where it keeps more than ")
     assert best.startswith("best single: large")
     assert chosen.startswith("small then large: expected net cost -")
 

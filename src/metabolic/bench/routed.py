@@ -15,12 +15,12 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 from msgspec import Struct
 
-from metabolic.bench.agreement import same
 from metabolic.bench.material import Material, fitted
 from metabolic.bench.scorer import Array
 from metabolic.bench.stored import CHEAP, DEAR, Item, fold
 from metabolic.bench.tables import Table
 from metabolic.core.decision import Decision, Stage
+from metabolic.decide.agreement import agree
 
 _FOLDS = 3
 _STEPS = 40
@@ -265,7 +265,8 @@ def _agreement(
         return None
     rows = [table.rows[at] for at in report]
     agreed = [
-        same(row.replies[found.cheap].text or "", row.replies[second].text or "") for row in rows
+        agree(row.replies[found.cheap].text or "", row.replies[second].text or "") is True
+        for row in rows
     ]
     right = sum(
         row.replies[second if yes else found.dear].score

@@ -6,7 +6,7 @@ quality than the profile and the dial allow, and abstains (the best single deplo
 nothing is gained. It sees no text. Equal inputs give equal decisions; fleet order does not matter.
 """
 
-__all__ = ["DECISION_VERSION", "decide", "why", "why_none"]
+__all__ = ["DECISION_VERSION", "break_even", "decide", "why", "why_none"]
 
 from metabolic.core.decision import Candidate, Decision, Plan, Policy, Stage
 from metabolic.core.fleet import Load, Situation
@@ -130,7 +130,28 @@ def why(decision: Decision) -> tuple[str, ...]:
             f"{' then '.join(stages)}: {change}p_correct {chosen.p_correct:.2f}, "
             f"escalates {chosen.p_escalate:.0%}"
         )
+    words += [
+        f"{one.stages[0]} before {one.stages[1]} pays where it keeps more than {share:.0%}"
+        f" of its drafts; it keeps {1 - one.p_escalate:.0%}"
+        for one in decision.plans
+        if (share := break_even(decision, one)) is not None
+    ]
     return tuple(words)
+
+
+def break_even(decision: Decision, plan: Plan) -> float | None:
+    """Return the share of drafts a plan's gate must keep to pay: its cost over that of the rest.
+
+    Above 1 it never pays. ``None``: the plan has no gate, or its rest costs nothing.
+    """
+    kept = 1 - plan.p_escalate
+    if len(plan.stages) < 2 or kept >= 1:  # noqa: PLR2004 - a gate and a rest
+        return None
+    gate = next((one for one in decision.candidates if one.deployment == plan.stages[0]), None)
+    if gate is None or gate.estimate is None:
+        return None
+    rest = (plan.expected_net_usd - gate.estimate.net_usd) / plan.p_escalate
+    return gate.estimate.net_usd / rest if rest > 0 else None
 
 
 def _streams(ask: Ask) -> bool:

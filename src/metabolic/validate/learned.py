@@ -6,7 +6,7 @@ missing. The lane is told by form (``features.lane_of``); a lane nobody learned 
 falls back to the mean token probability, as ``confidence`` has it.
 """
 
-__all__ = ["LearnedValidator", "Options", "create"]
+__all__ = ["LearnedValidator", "Options", "create", "score_version"]
 
 import math
 
@@ -17,7 +17,7 @@ from metabolic.core.request import Request
 from metabolic.decide.evidence import confidence, summarise
 from metabolic.validate.context import question_of
 from metabolic.validate.features import NAMES, lane_of, signals_of
-from metabolic.validate.shipped import answers
+from metabolic.validate.shipped import answers, weights_version
 from metabolic.validate.trees import Trees
 
 
@@ -75,3 +75,8 @@ class LearnedValidator:
 def create(options: Options) -> LearnedValidator:
     """Return the scorer with the shipped weights."""
     return LearnedValidator(options)
+
+
+def score_version() -> str:
+    """Return the version of the shipped weights: certificates of another one are not in force."""
+    return weights_version()

@@ -31,14 +31,16 @@ def certificates_of(config: Config) -> tuple[Certificate, ...]:
 def score_of(config: Config) -> str:
     """Return the name of the scorer: its validators, each with version and options.
 
-    A validator whose scores change raises its module's ``VERSION`` (1 where it has none).
+    A validator whose scores change says so in its module's ``score_version()``; one that has
+    none is of version 1.
     """
     return "+".join(_named(one) for one in config.routing.validators)
 
 
 def _named(table: AdapterTable) -> str:
     """Return one validator as ``kind@version``, with a digest of its options if it has any."""
-    version = getattr(plugins.load("validators", table.kind), "VERSION", 1)
+    version_of = getattr(plugins.load("validators", table.kind), "score_version", None)
+    version = 1 if version_of is None else version_of()
     options = {key: value for key, value in table.options.items() if not isinstance(value, Secret)}
     suffix = f"[{digest(options)[:_SHOWN]}]" if options else ""
     return f"{table.kind}@{version}{suffix}"
