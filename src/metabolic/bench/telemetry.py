@@ -103,14 +103,15 @@ class _Bench:
             outcomes.append(_compared(recording, place))
             cost = cost_of(recording, place, reads=20 if self._quick else 200)
             if cost is not None:
-                costs.setdefault(recording.kind, []).append(cost)
+                source = SOURCES.get(recording.kind, recording.kind)
+                costs.setdefault(source, []).append(cost)
         for one in outcomes:
             self.rows += one.rows
             if one.unparsed:
                 self.notes.append(one.unparsed)
         self._count(outcomes)
-        for kind, several in sorted(costs.items()):
-            self._cost(kind, several)
+        for source, several in sorted(costs.items()):
+            self._cost(source, several)
 
     def measure_period(self) -> None:
         """Run the probe of this machine alone, and beside programs that take every core."""
@@ -141,13 +142,13 @@ class _Bench:
                 unit_note=f"in {len(outcomes)} recordings",
             )
 
-    def _cost(self, kind: str, several: Sequence[tuple[float, float | None]]) -> None:
-        """Put what reading one kind of recording costs."""
+    def _cost(self, source: str, several: Sequence[tuple[float, float | None]]) -> None:
+        """Put what reading from one source costs."""
         loop = [1e6 * one for one, _ in several]
         fetch = [1e6 * one for _, one in several if one is not None]
         self.rows.append(
             {
-                "source": SOURCES.get(kind, kind),
+                "source": source,
                 "poll_us": round(statistics.median(loop), 2),
                 "poll_us_max": round(max(loop), 2),
                 "fetch_us": round(statistics.median(fetch), 1) if fetch else None,

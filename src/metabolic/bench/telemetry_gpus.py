@@ -233,19 +233,35 @@ def _plain(value: object) -> float | None:
 
 
 def amd_smi(text: str) -> _Found:
-    """Return every GPU of ``amd-smi static --json`` and ``metric --json``."""
+    """Return every GPU of ``amd-smi static --json`` and ``metric --json``.
+
+    Each spot has its own limit; which one counts only the temperatures beside them can say.
+    """
     root: Any = json.loads(text)
     found: _Found = []
     gpus: list[dict[str, Any]] = root if text.lstrip().startswith("[") else root["gpu_data"]
     for gpu in gpus:
         name = f"amd{gpu['gpu']}"
-        limits: Any = gpu.get("limit", {})
-        limit = _value(limits.get("slowdown_hotspot_temperature"))
-        cap = _value(limits.get("socket_power", limits.get("max_power")))
-        size = _value(gpu.get("vram", {}).get("size"))
+        limits, heat = gpu.get("limit", {}), gpu.get("temperature", {})
+        spots = {"edge": "edge", "hotspot": "hotspot", "mem": "vram"}
+        rooms = [
+            ((limit or 150.0) - celsius, celsius, limit)
+            for spot, name_of_limit in spots.items()
+            if (celsius := _value(heat.get(spot))) is not None
+            for limit in (_value(limits.get(f"slowdown_{name_of_limit}_temperature")),)
+        ]
+        _, celsius, limit = min(rooms, key=lambda one: one[0], default=(0.0, None, None))
+        power, memory = gpu.get("power", {}), gpu.get("mem_usage", {})
+        size = _value(memory.get("total_vram")) or _value(gpu.get("vram", {}).get("size"))
+        used = _value(memory.get("used_vram"))
+        busy = _value(gpu.get("usage", {}).get("gfx_activity"))
         wanted = {
+            "temperature_c": celsius,
             "limit_c": limit,
-            "power_limit_w": cap,
+            "power_w": _value(power.get("socket_power", power.get("average_socket_power"))),
+            "power_limit_w": _value(limits.get("socket_power", limits.get("max_power"))),
+            "utilization_ratio": None if busy is None else busy / 100,
+            "memory_used_bytes": None if used is None else used * _MIB,
             "memory_total_bytes": None if size is None else size * _MIB,
         }
         found += [quantity(f"{name}.{k}", v) for k, v in wanted.items() if v is not None]
@@ -253,8 +269,8 @@ def amd_smi(text: str) -> _Found:
 
 
 def _value(pair: Any) -> float | None:  # noqa: ANN401 - whatever JSON held
-    """Return the number of a value and its unit; ``N/A`` and the like are none."""
-    return _plain(pair["value"]) if str(pair).startswith("{") else None
+    """Return the number of a value and its unit, or alone; ``N/A`` and the like are none."""
+    return _plain(pair["value"]) if str(pair).startswith("{") else _plain(pair)
 
 
 def tegrastats(text: str) -> _Found:
@@ -265,16 +281,23 @@ def tegrastats(text: str) -> _Found:
     heat = {name.lower(): float(c) for name, c in re.findall(r"(\w+)@(-?[\d.]+)C", line)}
     heat = {name: celsius for name, celsius in heat.items() if celsius > -40}  # noqa: PLR2004
     ram = re.search(r"RAM (\d+)/(\d+)MB", line)
-    rails = {name: float(mw) / 1000 for name, mw in re.findall(r"(V\w+) (\d+)(?:mW)?/\d+", line)}
-    for device, zone in (("cpu", "cpu"), ("jetson0", "gpu")):
-        if zone in heat:
-            found.append(quantity(f"{device}.temperature_c", heat[zone]))
+    drawn = re.findall(r"\b([A-Z][A-Z0-9_]*) (\d+)(?:mW)?/\d+(?!\d*MB)", line)
+    rails = {name: int(milliwatts) / 1000 for name, milliwatts in drawn}
+    hottest = heat.get("tj", heat.get("cpu"))
+    if hottest is not None:
+        found.append(quantity("cpu.temperature_c", hottest))
+    if "gpu" in heat:
+        found.append(quantity("tegra0.temperature_c", heat["gpu"]))
     if load is not None:
-        found.append(quantity("jetson0.utilization_ratio", float(load[1]) / 100))
+        found.append(quantity("tegra0.utilization_ratio", float(load[1]) / 100))
     if ram is not None:
         found.append(quantity("memory_total_bytes", float(ram[2]) * _MIB))
         found.append(quantity("memory_available_bytes", (float(ram[2]) - float(ram[1])) * _MIB))
-    for rail in ("VIN", "VDD_IN"):
-        if rail in rails:
-            found.append(quantity("board.power_w", rails[rail]))
+    whole = next((rails[rail] for rail in ("VIN", "VDD_IN", "POM_5V_IN") if rail in rails), None)
+    if whole is not None:
+        found.append(quantity("board.power_w", whole))
+    chips = ("VDD_GPU_SOC VDD_CPU_CV", "VDD_GPU VDD_CPU_SOC_MSS", "GPU CPU SOC CV")
+    chip = next((names for names in map(str.split, chips) if set(names) <= set(rails)), None)
+    if whole is None and chip is not None:
+        found.append(quantity("soc.power_w", sum(rails[name] for name in chip)))
     return found

@@ -38,7 +38,7 @@ SOURCES: Mapping[str, str] = {
     "pressure_level": "apple_pressure",
     "prometheus": "prometheus",
     "redfish": "redfish",
-    "rocm_smi": "rocm_smi",
+    "rocm_smi": "amd_smi",
     "tegrastats": "tegrastats",
 }
 """Kind of recording → the sensor that reads it; trees are read by all that ship."""
@@ -127,6 +127,8 @@ def options_of(kind: str, place: Path) -> dict[str, object]:
         options["file_age_s"] = 0.0
     if kind == "dcgm":
         options["period_s"] = 0.1
+    if kind == "amd_smi" and '"limit"' in place.read_text(encoding="utf-8", errors="replace"):
+        options = {"static_file": str(place)}
     if kind == "prometheus":
         text = place.read_text(encoding="utf-8", errors="replace")
         marks = {

@@ -107,6 +107,7 @@ def _amd_smi(gpu: Mapping[str, object], place: int) -> AmdGpu:
         watts = _number(power.get("average_socket_power"))
     newer = _table(limit.get("ppt0"))
     cap = limit.get("socket_power", newer.get("socket_power_limit"))
+    size = memory.get("total_vram", _table(gpu.get("vram")).get("size"))
     return AmdGpu(
         index=number if isinstance(number, int) and number >= 0 else place,
         temperatures_c=_known((s, _within(_number(heat.get(s)), _MAX_C)) for s, _ in _SPOTS),
@@ -115,7 +116,7 @@ def _amd_smi(gpu: Mapping[str, object], place: int) -> AmdGpu:
         power_limit_w=_limit_w(_number(cap)),
         busy_ratio=_ratio(_number(use.get("gfx_activity"))),
         used_bytes=_within(_number(memory.get("used_vram"), bare=_MIB), float("inf")),
-        total_bytes=_within(_number(memory.get("total_vram"), bare=_MIB), float("inf")),
+        total_bytes=_within(_number(size, bare=_MIB), float("inf")),
     )
 
 

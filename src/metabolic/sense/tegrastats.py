@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from metabolic.core.hardware import HardwareState, Reading
 from metabolic.core.obstacle import Obstacle
-from metabolic.sense.merge import with_device
+from metabolic.sense.merge import with_device, with_signals
 from metabolic.sense.rails import total_of
 from metabolic.sense.tegrastats_line import TegraLine, parse
 from metabolic.sense.tool import Tool
@@ -66,6 +66,7 @@ class TegrastatsSensor:
                 age_s=age_s,
             )
             state = with_device(state, total.of, kind="board", power_w=power)
+        state = _with_memory(state, line, age_s)
         heat = next((line.temperatures_c[n] for n in _CPU if n in line.temperatures_c), None)
         state = with_device(state, "cpu", kind="cpu", temperature_c=_reading(heat, age_s))
         return with_device(
@@ -87,6 +88,16 @@ class TegrastatsSensor:
     def close(self) -> None:
         """Run it no more."""
         self._tool.close()
+
+
+def _with_memory(state: HardwareState, line: TegraLine, age_s: float) -> HardwareState:
+    """Return the state with the memory that processor and GPU share."""
+    used, total = line.memory_used_bytes, line.memory_total_bytes
+    if used is None or total is None:
+        return state
+    free = Reading(value=total - used, origin="derived", source=_SOURCE, age_s=age_s)
+    whole = _reading(total, age_s)
+    return with_signals(state, memory_total_bytes=whole, memory_available_bytes=free)
 
 
 def _last(text: str) -> TegraLine | None:
