@@ -155,3 +155,46 @@ def test_off_linux_a_machine_may_have_no_battery(monkeypatch: pytest.MonkeyPatch
     assert create(Options()).read(HardwareState(taken_at_s=1.0)).battery is None
     monkeypatch.delattr(psutil, "sensors_battery")
     assert create(Options()).read(HardwareState(taken_at_s=1.0)).battery is None
+
+
+def test_batteries_that_tell_in_different_words_are_one(
+    write: Write, value: Callable[[Reading | None], float | None]
+) -> None:
+    second = BAT.replace("BAT0", "BAT1")
+    root = write(
+        {
+            f"{BAT}/type": "Battery",
+            f"{BAT}/energy_now": "10000000",
+            f"{BAT}/energy_full": "40000000",
+            f"{second}/type": "Battery",
+            f"{second}/charge_now": "2000000",
+            f"{second}/charge_full": "2000000",
+            f"{second}/voltage_min_design": "10000000",
+            f"{second}/voltage_now": "12000000",
+        }
+    )
+    battery = _battery(root)
+    assert battery is not None
+    assert value(battery.charge_ratio) == pytest.approx((10 + 20) / (40 + 20))
+
+
+def test_two_charges_of_unknown_voltage_are_averaged_by_percent(
+    write: Write, value: Callable[[Reading | None], float | None]
+) -> None:
+    files: dict[str, str] = {}
+    for name, percent in ((BAT, "20"), (BAT.replace("BAT0", "BAT1"), "60")):
+        files |= {f"{name}/type": "Battery", f"{name}/capacity": percent}
+        files |= {f"{name}/charge_now": "1", f"{name}/charge_full": "9"}
+    battery = _battery(write(files))
+    assert battery is not None
+    assert value(battery.charge_ratio) == pytest.approx(0.4)
+
+
+def test_it_says_that_there_is_no_battery(write: Write, tmp_path: Path) -> None:
+    sensor = create(Options(root=str(tmp_path / "nothing")))
+    assert sensor.obstacles() == ()
+    sensor.read(HardwareState(taken_at_s=1.0))
+    assert [one.kind for one in sensor.obstacles()] == ["absent"]
+    found = create(Options(root=str(write(FULL))))
+    found.read(HardwareState(taken_at_s=1.0))
+    assert found.obstacles() == ()

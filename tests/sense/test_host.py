@@ -203,3 +203,19 @@ def test_a_group_whose_usage_cannot_be_read_still_limits(write: Write, value: Va
     assert value(state.memory_total_bytes) == GIB
     assert value(state.memory_available_bytes) == GIB
     sensor.close()
+
+
+def test_it_says_what_the_kernel_does_not_tell(write: Write, tmp_path: Path) -> None:
+    sensor = create(Options(root=str(tmp_path / "nothing")))
+    assert sensor.obstacles() == ()
+    sensor.read(HardwareState(taken_at_s=1.0))
+    assert [one.kind for one in sensor.obstacles()] == ["container", "platform"]
+    root = write(
+        {
+            "proc/meminfo": "MemTotal: 100 kB\nMemAvailable: 50 kB\n",
+            "proc/pressure/memory": "some avg10=1.00 avg60=0.00 avg300=0.00 total=0\n",
+        }
+    )
+    told = create(Options(root=str(root)))
+    told.read(HardwareState(taken_at_s=1.0))
+    assert told.obstacles() == ()

@@ -1,7 +1,8 @@
 """Battery and mains from power_supply; psutil where there is no such folder.
 
 Batteries of mice and the like (``scope`` Device) do not count. Several batteries are one: their
-energies are added where all are known, else their charges averaged. Reading a battery can wake
+energies are added (a charge in ampere-hours counts at its design voltage, or the present one), or
+their percentages are averaged where one tells neither. Reading a battery can wake
 the embedded controller and take milliseconds, so it is read seldom.
 Source: the kernel's power_supply documentation (micro-units; charge x voltage is energy).
 """
@@ -14,6 +15,7 @@ from typing import Any, cast
 from msgspec import Struct
 
 from metabolic.core.hardware import HardwareState, Reading
+from metabolic.core.obstacle import Obstacle
 from metabolic.core.units import ratio_from_percent, w_from_microwatts
 from metabolic.sense.cadence import aged, due
 from metabolic.sense.files import Folder
@@ -21,12 +23,16 @@ from metabolic.sense.merge import with_battery
 
 _SOURCE = "power_supply"
 _W_PER_UA_UV = 1e-12
+_J_PER_UWH = 3.6e-3
+_J_PER_UAH_UV = 3.6e-9
 _SIGNS = {"Discharging": 1.0, "Charging": -1.0, "Not charging": 0.0, "Full": 0.0}
 """What a status says about the battery's power; any other says nothing."""
 
 _FULL_PERCENT = 100
 _MOST_RATIO = 1.2
 """A worn battery may read a little above full; more than this is no reading."""
+
+_ABSENT = Obstacle(kind="absent", what="no battery in power_supply")
 
 
 class Options(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -70,6 +76,12 @@ class BatterySensor:
             discharge_w=aged(last.discharge_w, age_s),
         )
 
+    def obstacles(self) -> tuple[Obstacle, ...]:
+        """Return that there is no battery; no machine needs one."""
+        if self._read is None or self._read.charge_ratio or self._read.on_battery is not None:
+            return ()
+        return (_ABSENT,)
+
     def close(self) -> None:
         """Hold nothing open."""
         self._read = None
@@ -101,18 +113,32 @@ def _is_battery(supply: Folder) -> bool:
 
 def _charge(batteries: list[Folder]) -> Reading | None:
     """Return the charge of all together."""
-    for kind in ("energy", "charge"):
-        now = [supply.number(f"{kind}_now") for supply in batteries]
-        full = [supply.number(f"{kind}_full") for supply in batteries]
-        known = [(n, f) for n, f in zip(now, full, strict=True) if n is not None and f]
-        if len(known) == len(batteries):
-            ratio = sum(n for n, _ in known) / sum(f for _, f in known)
-            return _ratio(ratio)
+    held = [_held(supply, alone=len(batteries) == 1) for supply in batteries]
+    known = [one for one in held if one is not None]
+    if len(known) == len(batteries):
+        return _ratio(sum(now for now, _ in known) / sum(full for _, full in known))
     percents = [supply.number("capacity") for supply in batteries]
     read = [
         percent for percent in percents if percent is not None and 0 <= percent <= _FULL_PERCENT
     ]
     return _ratio(ratio_from_percent(sum(read) / len(read))) if read else None
+
+
+def _held(supply: Folder, *, alone: bool) -> tuple[float, float] | None:
+    """Return what a battery holds and can hold, in joules; ``None`` if it does not tell.
+
+    One that is ``alone`` need not tell its voltage: it cancels out.
+    """
+    now, full = supply.number("energy_now"), supply.number("energy_full")
+    if now is not None and full and full > 0:
+        return now * _J_PER_UWH, full * _J_PER_UWH
+    now, full = supply.number("charge_now"), supply.number("charge_full")
+    if now is None or not full or full <= 0:
+        return None
+    volts = supply.number("voltage_min_design") or supply.number("voltage_now")
+    if not volts or volts <= 0:
+        return (float(now), float(full)) if alone else None
+    return now * volts * _J_PER_UAH_UV, full * volts * _J_PER_UAH_UV
 
 
 def _ratio(value: float) -> Reading | None:

@@ -16,12 +16,19 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from metabolic.core.hardware import HardwareState, Reading
+from metabolic.core.obstacle import Obstacle
 from metabolic.core.units import bytes_from_kib, ratio_from_percent
 from metabolic.sense.cadence import aged, due
 from metabolic.sense.cgroup import MemoryGroup
 from metabolic.sense.cputime import BusyCpu
 from metabolic.sense.files import Folder, KernelFile
 from metabolic.sense.merge import with_device, with_signals
+
+_NO_PRESSURE = Obstacle(
+    kind="platform",
+    what="the kernel tells no pressure stall information (/proc/pressure)",
+    remedy="boot with psi=1 on Linux 4.20 or newer",
+)
 
 
 class Options(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -84,6 +91,18 @@ class HostSensor:
         known = {name: aged(getattr(last, name), age_s) for name in _FIELDS}
         of_cpu = {name: known.pop(name) for name in _OF_CPU}
         return with_device(with_signals(state, **known), "cpu", kind="cpu", **of_cpu)
+
+    def obstacles(self) -> tuple[Obstacle, ...]:
+        """Return what of memory, pressure and load cannot be read."""
+        last = self._read
+        if last is None or self._portable:
+            return ()
+        found: list[Obstacle] = []
+        if last.memory_available_bytes is None:
+            found.append(Obstacle(kind="container", what="/proc/meminfo cannot be read"))
+        if last.memory_pressure_ratio is None:
+            found.append(_NO_PRESSURE)
+        return tuple(found)
 
     def close(self) -> None:
         """Close all files."""
