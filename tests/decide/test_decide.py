@@ -294,7 +294,7 @@ def test_a_deployment_that_is_left_alone_may_still_be_pinned():
 def test_the_reasons_of_a_plan_are_told_in_words():
     decision = decide(ask(), SIGNALS, situation_of(SMALL, LARGE), POLICY)
     best, chosen, pays = why(decision)
-    assert pays.startswith("small before large pays where it keeps more than ")
+    assert pays.startswith("small then large pays where more than ")
     assert best.startswith("best single: large")
     assert chosen.startswith("small then large: expected net cost -")
 
@@ -304,3 +304,28 @@ def test_unknown_is_never_free():
     estimate = decide(ask(), SIGNALS, situation_of(unknown), POLICY).candidates[0].estimate
     assert estimate.energy_j is None
     assert estimate.net_usd > 0
+
+
+def joules(**load: object):
+    found = situation_of(LARGE, load=(Load(deployment="large", **load),))
+    one = decide(ask(), SIGNALS, found, POLICY).candidates[0].estimate
+    assert one is not None
+    return one.energy_j, one.marginal_energy_j
+
+
+def test_joules_are_those_the_meter_has_read_of_late():
+    energy_j, marginal_j = joules()
+    assert energy_j == marginal_j
+    assert joules(energy_ratio=2.0) == (2 * energy_j, 2 * energy_j)
+
+
+def test_one_more_in_a_batch_costs_less_than_its_share_where_power_hardly_grows():
+    alone_j, _ = joules()
+    share_j, marginal_j = joules(running=3, batch_exponent=0.5)
+    assert share_j == pytest.approx(alone_j / 2)
+    assert marginal_j == pytest.approx(alone_j * (2 - 3**0.5))
+    assert marginal_j < share_j < alone_j
+
+
+def test_on_a_cpu_one_more_costs_what_it_costs_alone():
+    assert joules(running=3, batch_exponent=1.0) == joules()

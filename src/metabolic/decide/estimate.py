@@ -1,7 +1,8 @@
 """What an answer from a deployment would take now, and how good it would probably be.
 
 Theory. Every option gets one figure to be compared by, ``net_usd``: tokens paid, plus the
-electricity of the *marginal* joules (what the meter would not read without this request), plus
+electricity of the *marginal* joules (what the meter would not read without this request, by the
+power curve its device has shown, scaled by what its meter has read of late), plus
 their carbon where it has a price. Local energy costs more when its device is hot:
 ``x (1 + heat_weight x throttle risk)``, or when a battery or a power budget asks for thrift
 (``decide.impacts``); an unknown risk moves nothing. A prompt cache that
@@ -35,6 +36,7 @@ from math import exp, log10
 from msgspec import Struct
 
 from metabolic.account.carbon import carbon_g
+from metabolic.account.energy import marginal_energy_j
 from metabolic.account.money import electricity_usd, lost_cache_usd, tokens_usd
 from metabolic.account.work import parameters_of, remote_energy_j, service_s
 from metabolic.core.decision import Belief, Estimate, Policy
@@ -258,8 +260,11 @@ def estimate(seen: View, known: Known, load: Load | None) -> Estimate:
     net, carbon, lost, usd_per_j = cost or 0.0, None, 0.0, seen.usd_per_j
     if seen.strain is not None and known.local:
         usd_per_j *= 1 + extra_price(seen.strain, known.deployment.device, seen.prepared.devices)
+    marginal = energy
     if energy is not None:
-        net += energy * usd_per_j
+        if load is not None:
+            energy, marginal = _joules(energy, load)
+        net += (marginal or 0.0) * usd_per_j
         carbon = carbon_g(energy, g_per_kwh=seen.policy.g_per_kwh)
     elif cost is None or known.local:
         net += known.modelled_j.of(fresh, cached, output) * usd_per_j
@@ -278,7 +283,7 @@ def estimate(seen: View, known: Known, load: Load | None) -> Estimate:
         ttft_s=ttft_s,
         tpot_s=tpot_s,
         energy_j=energy,
-        marginal_energy_j=energy,
+        marginal_energy_j=marginal,
         limiting_device_w=known.deployment.active_w if known.local else None,
         cost_usd=cost,
         carbon_g=carbon,
@@ -289,6 +294,20 @@ def estimate(seen: View, known: Known, load: Load | None) -> Estimate:
         evidence=rows,
         net_usd=net,
     )
+
+
+def _joules(alone_j: float, load: Load) -> tuple[float, float]:
+    """Return an answer's average share and what the meter would not read without it.
+
+    Both as metered of late (``load.energy_ratio``); they differ where answers share a batch.
+    """
+    if load.energy_ratio is not None:
+        alone_j *= load.energy_ratio
+    exponent, running = load.batch_exponent, load.running
+    if exponent is None or exponent == 1.0 or not running:
+        return alone_j, alone_j
+    more_j = marginal_energy_j(alone_j, running=running, batch_exponent=exponent)
+    return alone_j * float((running + 1) ** (exponent - 1.0)), more_j
 
 
 def _quality(seen: View, known: Known) -> tuple[float, float, float, int]:
