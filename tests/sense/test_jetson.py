@@ -172,7 +172,7 @@ def test_the_chip_s_meter_says_how_much_more_the_module_may_draw(write: Write) -
     reading = meter.read(())
     assert meter.name == "soc"
     assert reading is not None
-    assert reading.high_ratio == 2.5
+    assert reading.high_ratio == 2.6
 
 
 def test_jetsons_keep_the_contract(write: Write) -> None:

@@ -30,9 +30,9 @@ _MONITORS = ("ina3221", "ina238")
 _LOADS = ("gpu.0/load", "platform/gpu.0/load", "platform/bus@0/17000000.gpu/load")
 _GPU_WORDS = ("gpu", "ga10b", "gv11b", "gp10b", "gm20b")
 _GPU_COOLERS = ("gpu-throttle-alert", "thermal-devfreq", "gpu-balanced")
-_SOC_HIGH_RATIO = 2.5
-"""What a module may draw of what its chip draws: on four recorded lines of AGX Orins the 5 V rail
-adds 0.3 (busy) to 1.5 (idle) times the chip's rails, if nothing of it is in them."""
+_SOC_HIGH_RATIO = 2.6
+"""What a module may draw of what its chip draws: all rails of six recorded lines of AGX Orins
+together are 1.3 (busy) to 2.6 (idle) times the chip's, if none of them lies behind another."""
 
 _WATTS = re.compile(r"(?<!\d)(\d{1,3})W")
 _MODE = re.compile(r"POWER_MODEL\s+ID=(\d+)\s+NAME=(\S+)")

@@ -3,7 +3,7 @@
 Rails are ``NAME now/mean``, with or without ``mW``, with or without a maximum; temperatures
 ``name@49.8C``, with or without a maximum. -256 C is a sensor that is off, ``NC`` a rail that is
 not connected, and the first Jetsons' ``PMIC@100C`` a constant. The GPU's load may lack its percent.
-Source: NVIDIA's Jetson Linux developer guide (tegrastats), and lines of five Jetsons.
+Source: NVIDIA's Jetson Linux developer guide (tegrastats), and recorded lines.
 """
 
 __all__ = ["TegraLine", "parse"]
