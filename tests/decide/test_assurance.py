@@ -10,7 +10,7 @@ from metabolic.core.decision import Belief, Policy
 from metabolic.core.metabolic import MetabolicState
 from metabolic.core.request import Ask
 from metabolic.core.signals import Signals
-from metabolic.decide.assurance import hold
+from metabolic.decide.assurance import AGREEMENT, hold
 from metabolic.decide.decide import break_even, decide, why
 from metabolic.decide.digest import sealed
 from metabolic.testing.fleets import deployment, policy_of, situation_of
@@ -144,10 +144,42 @@ def test_what_a_gate_must_keep_to_pay_is_said() -> None:
     share = break_even(decision, gated)
     assert share is not None
     assert 0 < share < 0.8
-    said = f"small before large pays where it keeps more than {share:.0%}"
+    said = f"small then large pays where more than {share:.0%}"
     assert any(said in one for one in why(decision))
     alone = next(one for one in decision.plans if len(one.stages) == 1)
     assert break_even(decision, alone) is None
+
+
+AGREED = msgspec.structs.replace(
+    CERTIFICATE,
+    id="agreed",
+    deployment="small",
+    partner="tiny",
+    score=AGREEMENT,
+    models=("small", "large", "tiny"),
+    thresholds=(Certified(min_confidence=0.5, kept_ratio=0.7, loss_ratio=0.01),),
+)
+TINY = deployment("tiny", parameters=135_000_000, decode_tokens_per_s=90)
+THREE = (SMALL, LARGE, TINY)
+
+
+def test_two_cheap_answers_that_agree_may_end_it() -> None:
+    decision = decided(policy(AGREED), fleet=THREE)
+    assert stages(decision) == ["tiny", "small", "large"]
+    assert [one.rule for one in decision.stages] == ["never", "agreement", "confidence"]
+    assert decision.certified
+    assert "small kept where tiny agrees loses at most" in why(decision)[0]
+
+
+@pytest.mark.parametrize(
+    "changes", [{"n": 2}, {"needs": ("tools",)}, {"stream": True, "delivery": "stream"}]
+)
+def test_answers_that_cannot_be_compared_go_to_the_reference(changes: dict[str, object]) -> None:
+    assert stages(decided(policy(AGREED), fleet=THREE, **changes)) == ["large"]
+
+
+def test_without_the_partner_there_is_no_agreement() -> None:
+    assert stages(decided(policy(AGREED))) == ["large"]
 
 
 def test_the_later_certificate_of_a_pair_counts() -> None:

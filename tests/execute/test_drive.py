@@ -277,3 +277,21 @@ async def test_a_fault_of_ours_in_a_backend_is_an_error_and_not_a_hang():
     outcome = await drive(made, decision("small"))
     assert outcome.error.status == 502
     assert "ZeroDivisionError" in str(outcome.error)
+
+
+@pytest.mark.parametrize(
+    ("drafts", "answered"),
+    [(("It is 7.", "7"), "small"), (("It is 7.", "8"), "large")],
+)
+async def test_two_drafts_that_say_the_same_end_the_run(drafts, answered):
+    made, _ = driver({"small": list(drafts), "large": "9"})
+    chosen = Decision(
+        stages=(
+            Stage(deployment="small", rule="never"),
+            Stage(deployment="small", rule="agreement"),
+            Stage(deployment="large"),
+        )
+    )
+    outcome = await drive(made, chosen)
+    assert outcome.run.answer.deployment == answered
+    assert dict(outcome.run.verdicts)["c1"].agrees is (answered == "small")

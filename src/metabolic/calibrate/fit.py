@@ -17,7 +17,8 @@ class Asked(Struct, frozen=True, kw_only=True):
 
     ``epsilon`` is the most that may be lost, ``delta`` the chance that any lane loses more.
     ``deployment`` and ``reference`` hold for rows that do not name theirs; ``models`` are model
-    ids by deployment, as far as known.
+    ids by deployment, as far as known. With a ``partner`` the rows' score is 1 where its answer and
+    the draft say the same, else 0.
     """
 
     labeller: Labeller
@@ -26,6 +27,7 @@ class Asked(Struct, frozen=True, kw_only=True):
     delta: float = 0.1
     deployment: str | None = None
     reference: str | None = None
+    partner: str | None = None
     grid: tuple[float, ...] = GRID
     models: Mapping[str, str] = {}
     seed: int = 0
@@ -60,6 +62,7 @@ def fit(rows: Iterable[Labelled], asked: Asked) -> tuple[Certificate, ...]:
                 labeller=asked.labeller,
                 score=asked.score,
                 models=_models(asked, small, large),
+                partner=asked.partner,
             ),
             asked,
             lanes=len(groups),
@@ -69,9 +72,10 @@ def fit(rows: Iterable[Labelled], asked: Asked) -> tuple[Certificate, ...]:
 
 
 def _models(asked: Asked, small: str, large: str) -> tuple[str, ...]:
-    """Return the model ids of a pair; nothing if one of them is not known."""
-    known = asked.models.get(small), asked.models.get(large)
-    return () if known[0] is None or known[1] is None else (known[0], known[1])
+    """Return the model ids of who is certified; nothing if one of them is not known."""
+    names = (small, large) if asked.partner is None else (small, large, asked.partner)
+    known = tuple(model for name in names if (model := asked.models.get(name)) is not None)
+    return known if len(known) == len(names) else ()
 
 
 def _one(found: Sequence[Labelled], subject: Subject, asked: Asked, *, lanes: int) -> Certificate:

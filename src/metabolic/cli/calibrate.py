@@ -17,6 +17,7 @@ from metabolic.cli.ledgers import moment, open_ledger
 from metabolic.config import Config, load
 from metabolic.config.certificates import write_certificates
 from metabolic.core.certificate import Certificate, Labeller
+from metabolic.decide.assurance import AGREEMENT
 from metabolic.decide.certificate import GRID
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ def calibrate(  # noqa: PLR0913 - each is an option of the command
     delta: Share = 0.1,
     deployment: str | None = None,
     reference: str | None = None,
+    partner: str | None = None,
     score: str | None = None,
     grid: tuple[float, ...] = GRID,
     from_records: Flag = False,
@@ -57,6 +59,7 @@ def calibrate(  # noqa: PLR0913 - each is an option of the command
         delta: The chance that any lane loses more than that.
         deployment: Whose drafts, where the rows do not say.
         reference: Against whose answers, where the rows do not say.
+        partner: Certify agreement with this deployment: the score is 1 where both say the same.
         score: The scorer's name and version; else that of the configuration's validators.
         grid: The thresholds to test, chosen without these rows.
         from_records: Take score, lane and deployments from the ledger's records.
@@ -73,7 +76,8 @@ def calibrate(  # noqa: PLR0913 - each is an option of the command
         rows = labelled(read(labels), source=str(labels))
     asked = Asked(
         labeller=labeller,
-        score=score or _score(settings),
+        score=score or (_score(settings) if partner is None else AGREEMENT),
+        partner=partner,
         epsilon=epsilon,
         delta=delta,
         deployment=deployment,

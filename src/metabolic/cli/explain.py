@@ -130,6 +130,10 @@ def _choice(decision: Decision) -> Iterator[str]:
 
 def _stage(stage: Stage) -> str:
     name = stage.deployment + (f":{stage.variant}" if stage.variant else "")
+    if stage.rule == "never":
+        return f"{name} (to compare with)"
+    if stage.rule == "agreement":
+        return f"{name} (kept where both agree)"
     gate = stage.min_confidence
     return name if gate is None else f"{name} (kept at confidence ≥ {gate:.2f})"
 

@@ -132,7 +132,8 @@ class Verdict(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     ``confidence`` is in [0, 1], ``None`` when there is no evidence. ``reasons`` are stable words,
     such as ``json_schema: $.age expected integer``. ``claims`` are the statements
     that were held against evidence; ``signals`` what a scorer read, so that another version of it
-    can be tried on records.
+    can be tried on records. ``agrees``: it says in the end what the answer it was compared with
+    does (``None``: it was not, or they cannot be compared).
     """
 
     well_formed: bool
@@ -142,6 +143,7 @@ class Verdict(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     validator: str = ""
     claims: tuple[Claim, ...] = ()
     signals: tuple[Signal, ...] = ()
+    agrees: bool | None = None
 
 
 class Attempt(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
@@ -217,10 +219,11 @@ class Cancel(Struct, frozen=True, kw_only=True, tag="cancel", gc=False):
     why: str
 
 
-class Check(Struct, frozen=True, kw_only=True, tag="check", gc=False):
-    """Have the validators judge this call's answer."""
+class Check(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="check", gc=False):
+    """Have the validators judge this call's answer, and compare it with that of ``against``."""
 
     call: str
+    against: str | None = None
 
 
 class Release(Struct, frozen=True, kw_only=True, tag="release", gc=False):

@@ -32,6 +32,9 @@ class Certificate(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fals
     where it prefers the draft. It holds for queries like the calibration rows, for the scorer
     named in ``score`` and the models in ``models`` (ids of deployment and reference), for no other.
 
+    With a ``partner`` the score is agreement: a draft is kept when it says in the end what the
+    partner's says; 1 if so, 0 if not. Models then name the partner's last.
+
     ``family`` says how the error probability was split over lanes. ``labels_needed`` estimates the
     rows the test takes (``None``: no number would do). ``refused`` says why nothing is certified.
     """
@@ -51,6 +54,7 @@ class Certificate(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fals
     tested: int = 0
     method: str = "betting"
     models: tuple[str, ...] = ()
+    partner: str | None = None
     seed: int = 0
     refused: str | None = None
     id: str = ""

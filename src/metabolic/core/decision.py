@@ -106,7 +106,9 @@ class Stage(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """One step of a cascade.
 
     ``min_confidence`` is the lowest confidence at which its draft is kept; ``None`` keeps any
-    well-formed draft (the last stage, or one that is not gated).
+    well-formed draft (the last stage, or one that is not gated). ``rule`` other than
+    ``confidence``: by ``agreement`` a draft is kept when it says in the end what the one before it
+    said, and ``never`` is one that is only compared with.
     """
 
     kind: Literal["model", "skill"] = "model"
@@ -114,6 +116,7 @@ class Stage(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     variant: str | None = None
     min_confidence: float | None = None
     timeout_s: float = 300.0
+    rule: Literal["confidence", "agreement", "never"] = "confidence"
 
 
 class Plan(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):

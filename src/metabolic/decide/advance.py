@@ -15,6 +15,8 @@ that may be given, through ``decision.fallbacks``. At most one call is open at a
 - **hold**: nothing is released before ``Checked`` accepts it. A draft is accepted when it is
   well-formed, not doubtful, and at least as confident as its stage asks; no evidence where
   evidence is asked for is a refusal.
+- **agreement**: a stage that goes by it is compared with the draft before it and kept when both
+  say the same in the end; a stage that is only compared with is never kept, unless degraded.
 - **stream**: the first ``Progress`` releases the call, and no other call may answer afterwards:
   two answers are never concatenated. A failure before that moves on; one after it ends the run.
 - **degraded**: when no stage was satisfied, the best completed well-formed draft is given and
@@ -23,7 +25,8 @@ that may be given, through ``decision.fallbacks``. At most one call is open at a
   whose failure may pass (unreachable, overloaded, 5xx) is asked again, once, after the seconds it
   asked for (at most ``LONGEST_WAIT_S``).
 - A refusal by the upstream of the request itself (400, 413, 422) is the client's to hear: no
-  other deployment is asked, unless it was too long for this one. Other 4xx are ours (key, name, quota) and move on.
+  other deployment is asked, unless it was too long for this one. Other 4xx are ours (key, name,
+  quota) and move on.
 - **client gone**: everything open is cancelled; the run finishes when it has ended, so that it
   is billed.
 """
@@ -157,7 +160,16 @@ def _ended(run: Run, event: Ended) -> Step:
         return _failed(run, attempt, attempt.failure, event.at_s)
     if run.decision.delivery == "stream":
         return _give(run, attempt, degraded=_is_fallback(run, attempt))
-    return run, (Check(call=call.id),)
+    return run, (Check(call=call.id, against=_against(run, call)),)
+
+
+def _against(run: Run, call: Call) -> str | None:
+    """Return the answered call that a draft is compared with, if its stage goes by agreement."""
+    stage = stage_at(run.decision, call.stage)
+    if stage is None or stage.rule != "agreement":
+        return None
+    answered = (one for one in run.attempts if one.failure is None and one.call.id != call.id)
+    return max((one.call.id for one in answered), default=None)
 
 
 def _failed(run: Run, attempt: Attempt, failure: Failure, at_s: float) -> Step:
@@ -191,6 +203,8 @@ def _accepted(stage: Stage, verdict: Verdict) -> bool:
     """Say whether a stage keeps a draft with this verdict."""
     if not verdict.well_formed or verdict.doubtful:
         return False
+    if stage.rule != "confidence":
+        return stage.rule == "agreement" and verdict.agrees is True
     if stage.min_confidence is None:
         return True
     return verdict.confidence is not None and verdict.confidence >= stage.min_confidence

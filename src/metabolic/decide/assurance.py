@@ -8,7 +8,7 @@ answer) the lane is decided as if there were none, and the decision says so and 
 A lane whose drift alarm is up goes to the reference alone.
 """
 
-__all__ = ["Assured", "Held", "assure", "hold"]
+__all__ = ["AGREEMENT", "Assured", "Held", "assure", "hold"]
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -20,6 +20,12 @@ from metabolic.core.decision import Plan
 from metabolic.core.metabolic import Level
 from metabolic.decide.cascade import Fit
 from metabolic.decide.certificate import place
+
+AGREEMENT = "agreement@1"
+"""The score of certificates with a partner: whether ``decide.agreement`` finds both to agree."""
+
+_WITH_PARTNER = 3
+"""Stages of a plan by agreement: the partner, the deployment, the reference."""
 
 
 class Held(Struct, frozen=True, kw_only=True):
@@ -37,7 +43,8 @@ class Held(Struct, frozen=True, kw_only=True):
 class Assured(Struct, frozen=True, kw_only=True):
     """The plan, the threshold of its gate, and the plans it was chosen from.
 
-    ``certificate`` is the id of the one in force; ``None``: the plan is not certified.
+    ``certificate`` is the id of the one in force; ``None``: the plan is not certified. With
+    ``agreement`` its first two drafts are compared, and the threshold is nobody's.
     """
 
     plan: Plan
@@ -46,6 +53,7 @@ class Assured(Struct, frozen=True, kw_only=True):
     reasons: tuple[str, ...]
     min_confidence: float | None = None
     certificate: str | None = None
+    agreement: bool = False
     abstained: str | None = None
 
 
@@ -58,11 +66,11 @@ def hold(
 ) -> dict[str, Held]:
     """Return certificates by lane; ``models`` are model ids by deployment, ``score`` the scorer's.
 
-    Of two certificates of one lane and deployment the later one counts.
+    Of two certificates of one lane, deployment and partner the later one counts.
     """
-    latest: dict[tuple[str, str], Certificate] = {}
+    latest: dict[tuple[str, str, str | None], Certificate] = {}
     for one in certificates:
-        latest[one.lane, one.deployment] = one
+        latest[one.lane, one.deployment, one.partner] = one
     lanes: dict[str, list[Certificate]] = {}
     for one in latest.values():
         lanes.setdefault(one.lane, []).append(one)
@@ -82,15 +90,18 @@ def _void(one: Certificate, *, score: str, models: Mapping[str, str]) -> str | N
     """Return why a certificate cannot be in force; ``None``: it is."""
     if one.refused is not None or not one.thresholds:
         return f"{one.deployment}: refused: {one.refused or 'no threshold'}"
+    if one.partner is not None:
+        score = AGREEMENT
     if one.score != score:
         return f"{one.deployment}: it is of scorer {one.score}, in force is {score or 'none'}"
-    for name, model in zip((one.deployment, one.reference), one.models, strict=False):
+    names = (one.deployment, one.reference, one.partner or "")
+    for name, model in zip(names, one.models, strict=False):
         if models.get(name, model) != model:
             return f"{one.deployment}: {name} was {model}, now it is {models[name]}"
     return None
 
 
-def assure(
+def assure(  # noqa: PLR0913 - what a request and a profile say of the choice
     held: Held,
     fit: Sequence[Fit],
     *,
@@ -98,10 +109,12 @@ def assure(
     preference: float,
     max_stages: int,
     min_gain_ratio: float,
+    comparable: bool = True,
 ) -> Assured | str:
     """Return what is certified for this request, or why nothing is.
 
     ``min_gain_ratio`` is the least gain for which a gate is put before the reference.
+    ``comparable``: its answer is one text, so that two of them can be compared.
     """
     able = {one[0]: one for one in fit}
     last = able.get(held.reference)
@@ -112,12 +125,11 @@ def assure(
     if last is None:
         return f"the reference {held.reference} may not answer"
     alone = _alone(last, certificate=held.valid[0].id)
-    if max_stages < 2:  # noqa: PLR2004 - a gate and the reference
-        return alone
+    longest = max_stages if comparable else min(max_stages, _WITH_PARTNER - 1)
     gated = [
-        (_gated(able[one.deployment], last, at), one, at)
+        (_gated(gates, last, at), one, at)
         for one in held.valid
-        if one.deployment in able and one.reference == held.reference
+        if one.reference == held.reference and (gates := _gates(one, able, longest))
         for at in (place(one, level=level, preference=preference),)
     ]
     return _cheapest(alone, gated, level=level, min_gain_ratio=min_gain_ratio)
@@ -142,16 +154,26 @@ def _alone(last: Fit, *, certificate: str | None) -> Assured:
     )
 
 
-def _gated(gate: Fit, last: Fit, at: Certified) -> Plan:
-    """Return the certified pair as a plan, by what the certificate measured of it."""
-    rest, first = last[1], gate[1]
+def _gates(one: Certificate, able: Mapping[str, Fit], longest: int) -> tuple[Fit, ...]:
+    """Return who is asked before the reference; nobody, if one of them may not answer."""
+    names = (one.deployment,) if one.partner is None else (one.partner, one.deployment)
+    if len(names) >= longest or any(name not in able for name in names):
+        return ()
+    return tuple(able[name] for name in names)
+
+
+def _gated(gates: Sequence[Fit], last: Fit, at: Certified) -> Plan:
+    """Return the certified chain as a plan, by what the certificate measured of it."""
+    rest = last[1]
     escalates = 1 - at.kept_ratio
+    joules = [one.marginal_energy_j for _, one, _ in gates]
+    known = [one for one in joules if one is not None]
     energy = None
-    if first.marginal_energy_j is not None and rest.marginal_energy_j is not None:
-        energy = first.marginal_energy_j + escalates * rest.marginal_energy_j
+    if rest.marginal_energy_j is not None and len(known) == len(joules):
+        energy = sum(known) + escalates * rest.marginal_energy_j
     return Plan(
-        stages=(gate[0], last[0]),
-        expected_net_usd=first.net_usd + escalates * rest.net_usd,
+        stages=(*(name for name, _, _ in gates), last[0]),
+        expected_net_usd=sum(one.net_usd for _, one, _ in gates) + escalates * rest.net_usd,
         expected_energy_j=energy,
         p_correct=min(1.0, max(0.0, rest.p_correct - at.loss_ratio)),
         p_escalate=escalates,
@@ -184,14 +206,16 @@ def _cheapest(
         plans=alone.plans,
         min_confidence=at.min_confidence,
         certificate=one.id,
+        agreement=one.partner is not None,
         reasons=(_words(one, at, level=level),),
     )
 
 
 def _words(one: Certificate, at: Certified, *, level: Level) -> str:
     """Say what is certified, for people."""
+    kept = f"at {at.min_confidence:g}" if one.partner is None else f"where {one.partner} agrees"
     return (
-        f"certified ({level}): {one.deployment} kept at {at.min_confidence:g} loses at most"
+        f"certified ({level}): {one.deployment} kept {kept} loses at most"
         f" {one.max_loss_ratio:.1%} against {one.reference} by {one.labeller}, with probability"
         f" {1 - one.p_exceed:.1%}; {one.rows} rows, certificate {one.id[:8]}"
     )

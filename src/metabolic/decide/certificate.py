@@ -59,6 +59,7 @@ class Subject(Struct, frozen=True, kw_only=True):
     labeller: Labeller
     score: str
     models: tuple[str, ...] = ()
+    partner: str | None = None
 
 
 def certify(  # noqa: PLR0913 - everything the certificate names
@@ -97,6 +98,7 @@ def certify(  # noqa: PLR0913 - everything the certificate names
         thresholds=tuple(passed) if useful else (),
         tested=len(set(grid)),
         models=subject.models,
+        partner=subject.partner,
         seed=seed,
         refused=None if useful else _why(rows, shown, epsilon=epsilon, delta=share),
     )

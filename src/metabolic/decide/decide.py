@@ -8,6 +8,8 @@ nothing is gained. It sees no text. Equal inputs give equal decisions; fleet ord
 
 __all__ = ["DECISION_VERSION", "break_even", "decide", "why", "why_none"]
 
+from msgspec.structs import replace
+
 from metabolic.core.decision import Candidate, Decision, Plan, Policy, Stage
 from metabolic.core.fleet import Load, Situation
 from metabolic.core.metabolic import MetabolicState, Profile
@@ -131,8 +133,8 @@ def why(decision: Decision) -> tuple[str, ...]:
             f"escalates {chosen.p_escalate:.0%}"
         )
     words += [
-        f"{one.stages[0]} before {one.stages[1]} pays where it keeps more than {share:.0%}"
-        f" of its drafts; it keeps {1 - one.p_escalate:.0%}"
+        f"{' then '.join(one.stages)} pays where more than {share:.0%} of the drafts are kept;"
+        f" {1 - one.p_escalate:.0%} are"
         for one in decision.plans
         if (share := break_even(decision, one)) is not None
     ]
@@ -147,11 +149,18 @@ def break_even(decision: Decision, plan: Plan) -> float | None:
     kept = 1 - plan.p_escalate
     if len(plan.stages) < 2 or kept >= 1:  # noqa: PLR2004 - a gate and a rest
         return None
-    gate = next((one for one in decision.candidates if one.deployment == plan.stages[0]), None)
-    if gate is None or gate.estimate is None:
+    stages = tuple(one.deployment for one in decision.stages)
+    both = plan.stages == stages and decision.stages[0].rule == "never"
+    asked = plan.stages[: 2 if both else 1]
+    costs = [
+        one.estimate.net_usd
+        for one in decision.candidates
+        if one.deployment in asked and one.estimate is not None
+    ]
+    if len(costs) != len(asked):
         return None
-    rest = (plan.expected_net_usd - gate.estimate.net_usd) / plan.p_escalate
-    return gate.estimate.net_usd / rest if rest > 0 else None
+    rest = (plan.expected_net_usd - sum(costs)) / plan.p_escalate
+    return sum(costs) / rest if rest > 0 else None
 
 
 def _streams(ask: Ask) -> bool:
@@ -187,13 +196,16 @@ def _assured(seen: View, candidates: tuple[Candidate, ...], fit: list[Fit], held
         preference=_dial(seen),
         max_stages=1 if _single(ask) else policy.max_stages,
         min_gain_ratio=policy.profile.min_gain_ratio,
+        comparable=ask.n == 1 and "tools" not in ask.needs,
     )
     if isinstance(found, str):
         return _plan(seen, candidates, fit, reasons=(f"uncertified: {found}",))
     return _decision(
         seen,
         candidates,
-        stages=_stages(found.plan, policy, found.min_confidence),
+        stages=_agreeing(found.plan, policy)
+        if found.agreement
+        else _stages(found.plan, policy, found.min_confidence),
         fallbacks=_fallbacks(found.plan.stages, fit, policy),
         plans=found.plans,
         reference=policy.reference or found.reference.stages[0],
@@ -301,6 +313,12 @@ def _stages(plan: Plan, policy: Policy, threshold: float | None) -> tuple[Stage,
         for name in plan.stages[:-1]
     ]
     return (*gates, last)
+
+
+def _agreeing(plan: Plan, policy: Policy) -> tuple[Stage, ...]:
+    """Return the stages of a plan by agreement: the second draft is compared with the first."""
+    partner, gate, last = _stages(plan, policy, None)
+    return replace(partner, rule="never"), replace(gate, rule="agreement"), last
 
 
 def _fallbacks(stages: tuple[str, ...], fit: list[Fit], policy: Policy) -> tuple[Stage, ...]:

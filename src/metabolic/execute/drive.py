@@ -15,6 +15,7 @@ import asyncio
 from collections.abc import Sequence
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from metabolic.core.attempt import (
     Attempt,
@@ -44,6 +45,7 @@ from metabolic.core.errors import BackendError, BadReply, MetabolicError, TimedO
 from metabolic.core.ports import Clock, Sink, Validator
 from metabolic.core.request import Ask, Request
 from metabolic.decide.advance import advance, begin
+from metabolic.decide.agreement import agree
 from metabolic.decide.evidence import merge
 from metabolic.execute.calls import Calls, Made
 from metabolic.execute.delivery import Relay
@@ -128,7 +130,7 @@ class Drive:
         self._gone = gone
         self._t0_s = driver.clock.monotonic_s()
         self._call: Call | None = None
-        self._check: str | None = None
+        self._check: Check | None = None
         self._idle: asyncio.Future[None] | None = None
         self._task: asyncio.Task[object] | None = None
         self._why: str | None = None
@@ -152,7 +154,7 @@ class Drive:
                 elif self._check is not None:
                     checked, self._check = self._check, None
                     verdict = await self._verdict(checked)
-                    self._step(Checked(call=checked, verdict=verdict, at_s=self._at_s()))
+                    self._step(Checked(call=checked.call, verdict=verdict, at_s=self._at_s()))
                 else:
                     self._idle = asyncio.get_running_loop().create_future()
                     await self._idle  # until a timer, or a client that leaves, has stepped
@@ -172,7 +174,7 @@ class Drive:
                 case Open():
                     self._call = effect.call
                 case Check():
-                    self._check = effect.call
+                    self._check = effect
                 case Release():
                     if effect.call in self._relays:
                         self._relays[effect.call].release()
@@ -257,15 +259,18 @@ class Drive:
             return _ended(call, began_s, self._at_s(), "timed_out", error=error)
         return _ended(call, began_s, self._at_s(), "cancelled", why=self._why or "")
 
-    async def _verdict(self, call_id: str) -> Verdict:
-        """Ask the validators about an answer."""
-        attempt = next(one for one in self._run.attempts if one.call.id == call_id)
-        reply = self._replies[call_id]
+    async def _verdict(self, asked: Check) -> Verdict:
+        """Ask the validators about an answer; compare it where that is asked for."""
+        attempt = next(one for one in self._run.attempts if one.call.id == asked.call)
+        reply = self._replies[asked.call]
         verdicts = [
             await validator.check(self._request, attempt, reply)
             for validator in self._driver.validators
         ]
-        return merge(verdicts) if verdicts else Verdict(well_formed=True)
+        verdict = merge(verdicts) if verdicts else Verdict(well_formed=True)
+        if asked.against is None:
+            return verdict
+        return replace(verdict, agrees=_agrees(self._replies.get(asked.against), reply))
 
     async def _outcome(self) -> Outcome:
         """Let out what is held, and say how it ended."""
@@ -306,6 +311,16 @@ def _ended(
         failure=Failure(kind=kind, message=why if error is None else str(error)),
     )
     return Made(attempt=attempt, error=error)
+
+
+def _agrees(before: Reply | None, reply: Reply) -> bool | None:
+    """Say whether two answers end in the same; ``None``: several choices, calls, or no answer."""
+    if before is None or len(before.choices) != 1 or len(reply.choices) != 1:
+        return None
+    one, other = before.choices[0], reply.choices[0]
+    if one.tool_calls or other.tool_calls:
+        return None
+    return agree(one.text, other.text)
 
 
 def _error(run: Run, errors: Sequence[MetabolicError]) -> MetabolicError:
