@@ -164,7 +164,7 @@ BARE_NUMBERS = {
     *("running", "waiting", "layers", "kv_heads", "head_dim", "priority", "status", "tokens"),
     *("escalations", "tool_calls", "max_stages", "preference", "confidence", "min_confidence"),
     *("temperature", "num_speculative_tokens", "mean", "minimum", "q10", "q50", "heat_weight"),
-    *("value", "epoch", "file_bytes", "parameters", "logprobs", "throttled"),
+    *("value", "epoch", "file_bytes", "parameters", "logprobs", "alternatives", "throttled"),
     *("rows", "labels_used", "labels_needed", "tested"),
 }
 

@@ -2,6 +2,7 @@
 
 __all__ = ["Item", "corrupted", "labelled_sets"]
 
+import importlib
 import json
 import random
 import re
@@ -40,13 +41,13 @@ def labelled_sets(folder: Path, *, limit: int, seed: int) -> dict[str, list[Item
         ConfigError: nothing there has the columns, or the extra ``bench`` is missing.
     """
     try:
-        import pyarrow.parquet as pq  # noqa: PLC0415 - the extra `bench`
+        pq: Any = importlib.import_module("pyarrow.parquet")
     except ImportError as exc:
         message = 'validation: needs the extra "bench": pip install "metabolic[bench]"'
         raise ConfigError(message) from exc
     found: dict[str, list[Item]] = {}
     for path in sorted(folder.rglob("*.parquet")):
-        names = set(pq.read_schema(path).names)
+        names: set[str] = set(pq.read_schema(path).names)
         if not {"dataset", "response", "hallucinated"} <= names:
             continue
         columns = [name for name in _COLUMNS if name in names]

@@ -76,7 +76,7 @@ def agree(left: str, right: str) -> bool | None:
     one, other = final_answer(left), final_answer(right)
     if one is None or other is None:
         return None
-    if isinstance(one.value, float) and isinstance(other.value, float):
+    if not (isinstance(one.value, str) or isinstance(other.value, str)):
         size = max(1.0, abs(one.value), abs(other.value))
         return abs(one.value - other.value) <= _RELATIVE * size
     if one.kind != other.kind and {one.kind, other.kind} & {"json", "code"}:
@@ -86,7 +86,7 @@ def agree(left: str, right: str) -> bool | None:
 
 def _comparable(value: str | float) -> str:
     """Return a value as text, a whole number without its point."""
-    return f"{value:.10g}" if isinstance(value, float) else value
+    return value if isinstance(value, str) else f"{value:.10g}"
 
 
 def _stated(text: str) -> str | None:

@@ -175,6 +175,11 @@ def holds(computed: float, stated: float) -> bool:
     return abs(computed - stated) <= max(_ABSOLUTE, abs(computed) * _RELATIVE)
 
 
+def _is_applied(plain: str, begin: int) -> bool:
+    """Say whether an expression is the argument of a function: ``f(2+3)`` is not 5."""
+    return plain[begin : begin + 1] == "(" and _APPLIED.search(plain, 0, begin) is not None
+
+
 def _continues(text: str, at: int) -> bool:
     """Say whether an operator follows: the stated value is part of a longer expression."""
     rest = text[at : at + 12].lstrip()
@@ -188,7 +193,7 @@ def _left(window: str) -> str | None:
     plain = _OF.sub("% *", plain)
     plain = _UNIT.sub("", plain.replace("\\$", "").replace("$", ""))
     match = _LEFT.search(plain)
-    if match is None or _APPLIED.search(plain, 0, match.start()):
+    if match is None or _is_applied(plain, match.start()):
         return None
     expression = re.sub(r"[$€£]", "", match[0]).strip().lstrip(".,)%*/+^ \n")
     expression = expression.rpartition("\n")[2].strip()

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from metabolic.core.errors import ConfigError
+from metabolic.validate.support import STOP
 
 _SUFFIXES = frozenset({".txt", ".md", ".rst", ".csv", ".tsv", ".json", ".jsonl"})
 _PASSAGE_CHARS = 1200
@@ -81,10 +82,10 @@ class FactBase:
 
         The query is words only: no operator of the index's language gets through.
         """
-        words = list(dict.fromkeys(_WORD.findall(query.lower())))[:_QUERY_WORDS]
+        words = [word for word in dict.fromkeys(_WORD.findall(query.lower())) if word not in STOP]
         if not words:
             return []
-        wanted = " OR ".join(f'"{word}"' for word in words)
+        wanted = " OR ".join(f'"{word}"' for word in words[:_QUERY_WORDS])
         with self._lock:
             rows = self._db.execute(
                 "SELECT source, place, text FROM passages WHERE passages MATCH ?"

@@ -23,7 +23,7 @@ _WORKED_CHARS = 40
 _CENT = 0.011
 _ROUNDING = 0.006
 _CODE = re.compile(
-    r"```(?:python|py|sql|js|java|c\b|cpp|go|rust)|\[PYTHON\]|\bdef \w{1,60}\(|\bassert \w"
+    r"```(?:python|py|sql|js|java|c|cpp|go|rust)\b|\[PYTHON\]|\bdef \w{1,60}\(|\bassert \w"
     r"|\bclass \w{1,60}[:(]|\bSELECT\b.{1,200}\bFROM\b"
 )
 _LATEX = re.compile(r"\\[a-zA-Z]{2,12}\b|\\\[|\$[^$\n]{0,60}[\\^_=][^$\n]{0,60}\$")
@@ -137,10 +137,10 @@ def _final_signals(final: Final | None, said: list[float], asked: list[float]) -
     if final is None:
         return (1.0, 0.0, 0.0, *(_NAN,) * 7)
     marked = float(final.marked)
-    if not isinstance(final.value, float):
+    if isinstance(final.value, str):
         size = math.log1p(len(final.value))
         return (0.0, marked, 0.0, *(_NAN,) * 6, size)
-    value = final.value
+    value = float(final.value)
     size = abs(value)
     return (
         0.0,

@@ -34,32 +34,10 @@ _LOOSE = frozenset(
 _ROUNDING = 0.1
 _ROUND_DIGITS = 2
 _ADDED = frozenset(
-    [
-        "total",
-        "altogether",
-        "sum",
-        "combin",
-        "differenc",
-        "differ",
-        "increas",
-        "decreas",
-        "rose",
-        "fell",
-        "drop",
-        "grew",
-        "left",
-        "remain",
-        "net",
-        "aged",
-        "old",
-        "later",
-        "earlier",
-        "after",
-        "gap",
-        "margin",
-        "join",
-        "togeth",
-    ]
+    (
+        *("total", "altogether", "sum", "combin", "togeth", "join", "differ", "differenc"),
+        *("increas", "decreas", "rose", "fell", "drop", "grew", "remain"),
+    )
 )
 """Stems that announce a sum or a difference."""
 
@@ -81,29 +59,12 @@ _DIVIDED = frozenset(
 )
 """Stems that announce a ratio, an average or a multiple."""
 
-_ROUNDED = frozenset(
-    [
-        "more",
-        "than",
-        "over",
-        "under",
-        "nearly",
-        "almost",
-        "about",
-        "around",
-        "approximately",
-        "approximat",
-        "roughly",
-        "less",
-        "fewer",
-        "up",
-        "least",
-        "most",
-        "some",
-        "estimat",
-    ]
+_ROUNDED = re.compile(
+    r"\b(?:more than|less than|fewer than|over|under|nearly|almost|about|around|at least|at most"
+    r"|approximately|roughly|some|up to|an estimated|close to|just)\s+[$£€]?\s?\Z",
+    re.IGNORECASE,
 )
-"""Stems that announce a rounded number."""
+"""Words right before a rounded number."""
 
 
 class Figures(Struct, frozen=True, gc=False):
@@ -123,14 +84,14 @@ def check_figures(claim: str, index: Index, evidence: Evidence) -> Figures:
     if not stated:
         return Figures("none")
     near = _near(index, evidence)
-    odd = [one for one in stated if not _known(one, claim, index)]
+    plain = [one for one in stated if _known(one, claim, index)]
+    odd = [one for one in stated if one not in plain]
     if odd:
         made = _made(claim, near)
         odd = [one for one in odd if not any(_same(abs(one.value), other) for other in made)]
-    if odd and _announces(claim, _ROUNDED):
-        odd = [one for one in odd if not _rounds(one, index)]
+    odd = [one for one in odd if not _rounds(one, claim, index)]
     if not odd:
-        return _swapped(claim, stated, index, evidence)
+        return _swapped(claim, plain, index, evidence)
     rivals = [
         one
         for one in near
@@ -139,8 +100,22 @@ def check_figures(claim: str, index: Index, evidence: Evidence) -> Figures:
     ]
     if evidence.coverage < _MIN_COVERAGE or not rivals:
         return Figures("unknown")
-    rival = min(rivals, key=lambda one: (one.percent != odd[0].percent, one.begin))
+    rival = _likeliest(rivals, odd[0], claim, index)
     return Figures("contradicts", rival.begin, rival.end)
+
+
+def _likeliest(rivals: list[Number], odd: Number, claim: str, index: Index) -> Number:
+    """Return the number that stands where ``odd`` should: before the same noun, of its kind."""
+    noun = _noun(claim, odd.end)
+    return min(
+        rivals,
+        key=lambda one: (
+            noun is None or _noun(index.text, one.end) != noun,
+            one.percent != odd.percent,
+            _is_year(one) != _is_year(odd),
+            one.begin,
+        ),
+    )
 
 
 def _same(left: float, right: float) -> bool:
@@ -180,10 +155,13 @@ def _announces(claim: str, cues: frozenset[str]) -> bool:
     return any(word in cues for word in words_of(claim))
 
 
-def _rounds(one: Number, index: Index) -> bool:
-    """Say whether a number is round, and close to one of the evidence."""
+def _rounds(one: Number, claim: str, index: Index) -> bool:
+    """Say whether a number is announced as rounded, is round, and close to one of the evidence."""
     value = abs(one.value)
-    if len(f"{value:.12g}".replace(".", "").strip("0")) > _ROUND_DIGITS:
+    if not _ROUNDED.search(claim, max(0, one.begin - 24), one.begin):
+        return False
+    digits = f"{value:.12g}".replace(".", "").strip("0")
+    if len(digits) > _ROUND_DIGITS or (len(digits) == _ROUND_DIGITS and digits[-1] != "5"):
         return False
     return any(abs(other - value) <= _ROUNDING * value for other in index.values)
 

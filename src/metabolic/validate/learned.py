@@ -63,7 +63,9 @@ class LearnedValidator:
         if choice.tool_calls or not choice.text.strip():
             return confidence([summarise(choice.logprobs)]), ()
         lane = lane_of(question, choice.text)
-        row = signals_of(question, choice.text, choice.logprobs)
+        # The general lane was taught without the texts of the questions.
+        asked = "" if lane == "general" else question
+        row = signals_of(asked, choice.text, choice.logprobs)
         trees: Trees | None = self._lanes.get(lane)
         # Beyond form alone the general lane knows nothing without log-probabilities.
         silent = trees is None or (lane == "general" and not choice.logprobs)

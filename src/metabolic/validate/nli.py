@@ -8,6 +8,7 @@ before claim, and gives logits. No model ships with Metabolic, and none is ever 
 
 __all__ = ["OnnxNli"]
 
+import importlib
 import math
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ _WINDOW = 1
 _HIGH = 0.5
 
 
-class Labels(Struct, frozen=True, forbid_unknown_fields=True):
+class _Labels(Struct, frozen=True, forbid_unknown_fields=True):
     """Which output says what; ``None`` where the model has no such output."""
 
     entailment: int | None = None
@@ -42,8 +43,8 @@ class OnnxNli:
         """
         place = Path(folder).expanduser()
         try:
-            import onnxruntime  # noqa: PLC0415 - an optional extra
-            import tokenizers  # noqa: PLC0415 - as above
+            onnxruntime: Any = importlib.import_module("onnxruntime")
+            tokenizers: Any = importlib.import_module("tokenizers")
         except ImportError as exc:
             message = 'nli: needs the extra "nli": pip install "metabolic[nli]"'
             raise ConfigError(message) from exc
@@ -56,7 +57,7 @@ class OnnxNli:
             message = f"nli: {place.name} lacks {', '.join(missing)}"
             raise ConfigError(message)
         try:
-            self._labels = msgspec.json.decode((place / "nli.json").read_bytes(), type=Labels)
+            self._labels = msgspec.json.decode((place / "nli.json").read_bytes(), type=_Labels)
         except msgspec.DecodeError as exc:
             message = f"nli: nli.json: {exc}"
             raise ConfigError(message) from exc

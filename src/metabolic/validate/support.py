@@ -10,7 +10,7 @@ Every step is bounded: a word is looked up at ``_OCCURRENCES`` places at most an
 overlap, so a claim costs its words times that, however the texts repeat themselves.
 """
 
-__all__ = ["FEATURES", "Evidence", "Index", "words_of"]
+__all__ = ["FEATURES", "STOP", "Evidence", "Index", "words_of"]
 
 import math
 import re
@@ -27,7 +27,7 @@ _OCCURRENCES = 24
 _MAX_WORDS = 160
 _FAR_WORDS = 300
 _WORD = re.compile(r"[^\W\d_]+|\d[\d,.]*\d|\d")
-_STOP = frozenset(
+STOP = frozenset(
     [
         "a",
         "an",
@@ -174,7 +174,7 @@ class Index:
     def evidence(self, claim: str) -> Evidence:
         """Return how the text bears out ``claim``."""
         words = words_of(claim)[:_MAX_WORDS]
-        content = [word for word in words if word not in _STOP]
+        content = [word for word in words if word not in STOP]
         runs = self._runs(words)
         homes = Counter(
             self.sentence_of[at + step]
@@ -251,7 +251,7 @@ def _reading(
     last = -1
     for begin, length, at in runs:
         if at < 0:
-            novel += words[begin] not in _STOP
+            novel += words[begin] not in STOP
             continue
         if length >= _SHORT_RUN:
             used.add(sentence_of[at])

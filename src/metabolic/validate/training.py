@@ -10,6 +10,7 @@ spliced here. RouteLLM's answers, QAGS, AggreFact, FEVER and HaluEval's labels a
 __all__ = ["main", "seen", "spliced"]
 
 import hashlib
+import importlib
 import json
 import random
 import sys
@@ -30,6 +31,17 @@ _SETS = ("gsm", "math_l5", "crux")
 _DOCUMENTS = 700
 _FILLERS = ("also", "now", "reportedly", "however", "still", "later", "recently", "he", "they")
 
+_DIRECTION = {
+    **dict.fromkeys(("equations_bad", "bad_share", "declines", "loops", "lp_low_share"), -1),
+    **dict.fromkeys(("lp_mean", "lp_min", "lp_q05", "lp_q10", "lp_q25", "lp_q50"), 1),
+}
+"""Signals that may only speak one way: a sum that is wrong never makes an answer better."""
+
+_BOOK_SETS = frozenset(
+    ["own", "bbh", "gsm8k_test", "frugalgpt_headlines_test", "frugalgpt_headlines_train"]
+)
+"""Sets of questions whose labels may teach: our own, MIT, Apache-2.0."""
+
 Row = tuple[tuple[float, ...], int, str]
 """Features, label, group (the question)."""
 
@@ -39,9 +51,14 @@ def seen(question: str) -> bool:
     return hashlib.sha256(question.strip().encode()).digest()[0] < 128  # noqa: PLR2004
 
 
+def _library(name: str) -> Any:  # noqa: ANN401 - these libraries are typed too loosely to help
+    """Return a library of the extra ``bench``, imported when it is used."""
+    return importlib.import_module(name)
+
+
 def _answers(data: Path) -> dict[str, list[Row]]:
     """Return rows of the lanes with public answers."""
-    import pyarrow.parquet as pq  # noqa: PLC0415 - the extra `bench`
+    pq = _library("pyarrow.parquet")
 
     lanes: dict[str, list[Row]] = {}
     columns = ["query", "response", "score"]
@@ -64,59 +81,66 @@ def _answers(data: Path) -> dict[str, list[Row]]:
 def _own(book: Path) -> list[Row]:
     """Return rows of the default fleet's own answers; the texts of the questions are not in it."""
     rows: list[Row] = []
+    sets: dict[str, str] = {}
     for line in book.read_text(encoding="utf-8").splitlines():
         one: dict[str, Any] = json.loads(line)
-        if one["type"] == "answer" and not one["failure"] and one["logprobs"]:
+        if one["type"] == "question":
+            sets[one["id"]] = one["set"]
+        elif one["type"] == "answer" and one["logprobs"] and sets[one["question"]] in _BOOK_SETS:
             features = signals_of("", str(one["text"]), one["logprobs"])
             rows.append((features, int(one["right"]), str(one["question"])))
     return rows
 
 
+def _fitted(x: Any, y: Any, *, leaves: int, rounds: int) -> Any:  # noqa: ANN401 - as above
+    """Return trees fitted to rows and labels.
+
+    A signal with one value (or none, as log-probabilities of stored texts) cannot be split on.
+    """
+    np, ensemble = _library("numpy"), _library("sklearn.ensemble")
+    plain = x.copy()
+    for column in range(plain.shape[1]):
+        values = plain[:, column]
+        if len(np.unique(values[~np.isnan(values)])) < 2:  # noqa: PLR2004
+            plain[:, column] = 0.0
+    return ensemble.HistGradientBoostingClassifier(
+        max_iter=rounds,
+        learning_rate=0.08,
+        max_leaf_nodes=leaves,
+        min_samples_leaf=30,
+        l2_regularization=5.0,
+        early_stopping=False,
+        monotonic_cst=[_DIRECTION.get(name, 0) for name in NAMES],
+        random_state=SEED,
+    ).fit(plain, y)
+
+
 def _grown(rows: list[Row], *, leaves: int, rounds: int) -> tuple[Any, float, dict[str, float]]:
     """Return the fitted trees and their figures, out of fold by question."""
-    import numpy as np  # noqa: PLC0415 - the extra `bench`
-    from sklearn.ensemble import HistGradientBoostingClassifier  # noqa: PLC0415 - as above
-    from sklearn.linear_model import LogisticRegression  # noqa: PLC0415 - as above
-    from sklearn.metrics import brier_score_loss, roc_auc_score  # noqa: PLC0415 - as above
-    from sklearn.model_selection import GroupKFold  # noqa: PLC0415 - as above
+    np = _library("numpy")
+    linear = _library("sklearn.linear_model")
+    metrics = _library("sklearn.metrics")
+    selection = _library("sklearn.model_selection")
 
     x: Any = np.array([row[0] for row in rows])
     y: Any = np.array([row[1] for row in rows])
     groups = [row[2] for row in rows]
 
-    def make() -> Any:  # noqa: ANN401 - sklearn is untyped
-        return HistGradientBoostingClassifier(
-            max_iter=rounds,
-            learning_rate=0.08,
-            max_leaf_nodes=leaves,
-            min_samples_leaf=30,
-            l2_regularization=5.0,
-            early_stopping=False,
-            random_state=SEED,
-        )
-
-    def fit(rows: Any, labels: Any) -> Any:  # noqa: ANN401 - as above
-        # A signal with one value (or none, as log-probabilities of stored texts) cannot be split.
-        plain = rows.copy()
-        for column in range(plain.shape[1]):
-            values = plain[:, column]
-            if len(np.unique(values[~np.isnan(values)])) < 2:  # noqa: PLR2004
-                plain[:, column] = 0.0
-        return make().fit(plain, labels)
-
     raw: Any = np.zeros(len(y))
-    for train, test in GroupKFold(5).split(x, y, groups):
-        raw[test] = fit(x[train], y[train]).decision_function(x[test])
-    scale: Any = LogisticRegression(C=1e6).fit(raw[:, None], y)
+    for train, test in selection.GroupKFold(5).split(x, y, groups):
+        raw[test] = _fitted(x[train], y[train], leaves=leaves, rounds=rounds).decision_function(
+            x[test]
+        )
+    scale: Any = linear.LogisticRegression(C=1e6).fit(raw[:, None], y)
     p: Any = scale.predict_proba(raw[:, None])[:, 1]
     figures = {
-        "auroc_out_of_fold": float(roc_auc_score(y, raw)),
-        "brier_out_of_fold": float(brier_score_loss(y, p)),
+        "auroc_out_of_fold": float(metrics.roc_auc_score(y, raw)),
+        "brier_out_of_fold": float(metrics.brier_score_loss(y, p)),
         "right": float(y.mean()),
         "slope": float(scale.coef_[0, 0]),
         "offset": float(scale.intercept_[0]),
     }
-    return fit(x, y), float(len(rows)), figures
+    return _fitted(x, y, leaves=leaves, rounds=rounds), float(len(rows)), figures
 
 
 def _plain(model: Any, figures: dict[str, float]) -> dict[str, Any]:  # noqa: ANN401 - sklearn is untyped
@@ -205,10 +229,10 @@ def _altered(
 
 def _copied(data: Path) -> tuple[dict[str, Any], dict[str, float]]:
     """Return the logistic model of copied runs and its figures."""
-    import numpy as np  # noqa: PLC0415 - the extra `bench`
-    import pyarrow.parquet as pq  # noqa: PLC0415 - as above
-    from sklearn.linear_model import LogisticRegression  # noqa: PLC0415 - as above
-    from sklearn.metrics import roc_auc_score  # noqa: PLC0415 - as above
+    np = _library("numpy")
+    pq = _library("pyarrow.parquet")
+    linear = _library("sklearn.linear_model")
+    metrics = _library("sklearn.metrics")
 
     columns = ["dataset", "context", "response"]
     table: list[dict[str, Any]] = pq.read_table(
@@ -232,9 +256,11 @@ def _copied(data: Path) -> tuple[dict[str, Any], dict[str, float]]:
     half = len(y) // 2
     means, scales = x.mean(axis=0), x.std(axis=0) + 1e-3
     scaled = (x - means) / scales
-    fit = LogisticRegression(C=0.05, max_iter=1000)
+    fit = linear.LogisticRegression(C=0.05, max_iter=1000)
     held = float(
-        roc_auc_score(y[half:], fit.fit(scaled[:half], y[:half]).decision_function(scaled[half:]))
+        metrics.roc_auc_score(
+            y[half:], fit.fit(scaled[:half], y[:half]).decision_function(scaled[half:])
+        )
     )
     fit.fit(scaled, y)
     model = {
