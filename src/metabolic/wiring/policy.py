@@ -92,7 +92,7 @@ class Chooser:
         self._override = None if name == "auto" else name
         self.home = home_of(config, detect(hardware, cores=os.cpu_count()))
         self._made: dict[str, Prepared] = {}
-        self._certificates = certificates_of(config)
+        self.certificates = certificates_of(config)
         self._alarms: tuple[str, ...] = ()
         self.prepared = self._of(self.home)
 
@@ -119,7 +119,7 @@ class Chooser:
         made = self._made.get(in_force.name)
         if made is None:
             policy = policy_of(
-                self._config, in_force, certificates=self._certificates, alarms=self._alarms
+                self._config, in_force, certificates=self.certificates, alarms=self._alarms
             )
             made = prepare(self._fleet, policy)
             self._made[in_force.name] = made

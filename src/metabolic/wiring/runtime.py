@@ -24,6 +24,7 @@ from metabolic.core.signals import TASKS, Signals
 from metabolic.decide.advance import begin
 from metabolic.decide.decide import DECISION_VERSION, decide, why_none
 from metabolic.decide.digest import digest
+from metabolic.decide.drift import Watch
 from metabolic.decide.metabolism import assess
 from metabolic.execute.calls import Calls
 from metabolic.execute.clock import RealClock
@@ -31,6 +32,7 @@ from metabolic.execute.drive import Driver
 from metabolic.execute.health import Health
 from metabolic.execute.sessions import Sessions, tool_call_ids
 from metabolic.execute.snapshot import Snapshot
+from metabolic.execute.vigil import Vigil
 from metabolic.wiring.blobs import Blobs
 from metabolic.wiring.fleet import assemble, has_local, store_of
 from metabolic.wiring.local import LocalFleet
@@ -94,6 +96,7 @@ class Runtime:
             assembled.fleet, clock=clock, health=self._health, states=self._local.keeper.states
         )
         self._chooser = Chooser(config, assembled.fleet, self._probe.poll())
+        self._vigil = Vigil(self._chooser.certificates, alarm=self._chooser.alarm)
         self._blobs = Blobs(self._ledger, clock)
         self._classifier = plugins.classifier(
             config.routing.classifier.kind, config.routing.classifier.options
@@ -184,6 +187,7 @@ class Runtime:
             message = "server host and port cannot change while running: restart to change them"
             raise ConfigError(message)
         self._chooser = Chooser(config, self._snapshot.fleet, self._probe.latest())
+        self._vigil = Vigil(self._chooser.certificates, alarm=self._chooser.alarm)
         self.config = config
 
     async def answer(
@@ -329,6 +333,14 @@ class Runtime:
         """Return one decision from the ledger; blocks while it reads."""
         record = self._ledger.record(request_id)
         return None if record is None else record.decision
+
+    def label(self, lane: str, *, loss: float, propensity: float = 1.0) -> None:
+        """Take a label of a certified lane's kept draft; see ``execute.vigil``."""
+        self._vigil.label(lane, loss=loss, propensity=propensity)
+
+    def watches(self) -> tuple[Watch, ...]:
+        """Return how much speaks against each certificate in force."""
+        return self._vigil.watches()
 
     def ready(self) -> bool:
         """Say whether at least one deployment can answer now."""
