@@ -46,11 +46,11 @@ def _mac_text(sample: str) -> _Found:
     seconds = float(_one(r"\(([\d.]+)ms elapsed\)", sample) or 0) / 1000
     for label, device in (("CPU", "cpu"), ("GPU", "apple0")):
         milliwatts = _one(rf"^{label} Power: ([\d.]+) mW", sample)
-        if milliwatts is not None:
+        if milliwatts is not None and (float(milliwatts) > 0 or label == "GPU"):
             found.append(quantity(f"{device}.power_w", float(milliwatts) / 1000))
             found.append(counter(f"{device}.energy_j", float(milliwatts) / 1000 * seconds))
     whole = _one(r"^(?:Combined|Package) Power.*?: ([\d.]+) mW", sample)
-    if whole is not None:
+    if whole is not None and float(whole) > 0:
         found.append(quantity("soc.power_w", float(whole) / 1000))
         found.append(counter("soc.energy_j", float(whole) / 1000 * seconds))
     active = re.findall(r"^CPU \d+ active residency:\s+([\d.]+)%", sample, re.MULTILINE)
@@ -72,13 +72,14 @@ def _mac_plist(text: str) -> _Found:
     found: _Found = []
     for device, name in (("cpu", "cpu"), ("apple0", "gpu"), ("soc", "combined")):
         milliwatts = cpu.get(f"{name}_power")
-        if milliwatts is not None:
+        if milliwatts is not None and (milliwatts > 0 or name == "gpu"):
             found.append(quantity(f"{device}.power_w", milliwatts / 1000))
             millijoules = cpu.get(f"{name}_energy", milliwatts * seconds)
             found.append(counter(f"{device}.energy_j", millijoules / 1000))
     cores = [core for cluster in cpu.get("clusters", ()) for core in cluster.get("cpus", ())]
     if cores:
-        shares = [1 - core["idle_ratio"] - core.get("down_ratio", 0) for core in cores]
+        idle = [core["idle_ratio"] + core.get("down_ratio", 0) for core in cores]
+        shares = [max(0.0, 1 - one) for one in idle]
         found.append(quantity("cpu.utilization_ratio", sum(shares) / len(shares)))
     if "idle_ratio" in gpu:
         found.append(quantity("apple0.utilization_ratio", 1 - gpu["idle_ratio"]))

@@ -10,6 +10,9 @@ from typing import Any
 from metabolic.bench.telemetry_signals import Bump, Expected, counter, flag, quantity
 
 _MIB = 2**20
+_NEVER_NOTHING = ("limit_c", "power_limit_w", "memory_total_bytes")
+"""A limit or a size of 0 is one that is not told."""
+
 _Found = list[Expected]
 _Number = Callable[..., float | None]
 
@@ -88,26 +91,24 @@ def _nvidia(name: str, facts: dict[str, str]) -> _Found:
     found: _Found = []
 
     def number(*keys: str) -> float | None:
-        for key in keys:
-            value = re.match(r"-?\d+(\.\d+)?", facts.get(key, ""))
-            if value is not None:
-                return float(value[0])
-        return None
+        every = (re.match(r"-?\d+(\.\d+)?", facts.get(key, "")) for key in keys)
+        return next((float(value[0]) for value in every if value is not None), None)
 
     def put(field: str, value: float | None, scale: float = 1.0) -> None:
         if value is not None:
             found.append(quantity(f"{name}.{field}", value * scale))
 
     celsius = number("heat/gpu_temp")
-    limit = number("heat/gpu_temp_slow_threshold", "heat/gpu_temp_max_gpu_threshold")
+    thresholds = (number(f"heat/gpu_temp_{kind}_threshold") for kind in ("slow", "max_gpu"))
+    limit = next((one for one in thresholds if one is not None and 40 <= one <= 130), None)  # noqa: PLR2004
     put("temperature_c", celsius)
     put("limit_c", limit)
     put("headroom_c", _nvidia_room(number, celsius, limit))
     power, cap = _nvidia_power(number)
     put("power_w", power)
-    put("power_limit_w", cap)
+    put("power_limit_w", cap or None)
     put("memory_used_bytes", number("memory/used"), _MIB)
-    put("memory_total_bytes", number("memory/total"), _MIB)
+    put("memory_total_bytes", number("memory/total") or None, _MIB)
     if facts.get("mig/current_mig") != "Enabled":
         put("utilization_ratio", number("load/gpu_util"), 0.01)
     reasons = {
@@ -172,12 +173,12 @@ def _dcgm(name: str, gpu: dict[str, float]) -> _Found:
         "FB_USED": ("memory_used_bytes", _MIB),
     }
     for metric, (field, scale) in plain.items():
-        if metric in gpu:
+        if metric in gpu and (gpu[metric] or "limit" not in field):
             found.append(quantity(f"{name}.{field}", gpu[metric] * scale))
     total = gpu.get("FB_TOTAL")
     if total is None and {"FB_USED", "FB_FREE"} <= set(gpu):
         total = gpu["FB_USED"] + gpu["FB_FREE"] + gpu.get("FB_RESERVED", 0.0)
-    if total is not None:
+    if total:
         found.append(quantity(f"{name}.memory_total_bytes", total * _MIB))
     if "TOTAL_ENERGY_CONSUMPTION" in gpu:
         bump = Bump(file="", per_j=1000, pattern=r"^DCGM_FI_DEV_TOTAL_ENERGY\w+\{.*\} \d+")
@@ -213,7 +214,7 @@ def rocm_smi(text: str) -> _Found:
         found += [
             quantity(f"{name}.{field}", value * scale)
             for field, (value, scale) in wanted.items()
-            if value is not None
+            if value is not None and (value or not field.startswith(_NEVER_NOTHING))
         ]
     return found
 
@@ -264,7 +265,11 @@ def amd_smi(text: str) -> _Found:
             "memory_used_bytes": None if used is None else used * _MIB,
             "memory_total_bytes": None if size is None else size * _MIB,
         }
-        found += [quantity(f"{name}.{k}", v) for k, v in wanted.items() if v is not None]
+        found += [
+            quantity(f"{name}.{field}", value)
+            for field, value in wanted.items()
+            if value is not None and (value or not field.startswith(_NEVER_NOTHING))
+        ]
     return found
 
 

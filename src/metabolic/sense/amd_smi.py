@@ -112,7 +112,7 @@ def _filled(state: HardwareState, gpu: AmdGpu, static: AmdGpu, *, age_s: float) 
     )
     limit_w = gpu.power_limit_w if gpu.power_limit_w is not None else static.power_limit_w
     total = gpu.total_bytes if gpu.total_bytes is not None else static.total_bytes
-    known = total is not None and total > 0 and (gpu.used_bytes or 0) <= total
+    fits = total is None or (gpu.used_bytes or 0) <= total
 
     def reading(value: float | None, what: str) -> Reading | None:
         if value is None:
@@ -128,8 +128,8 @@ def _filled(state: HardwareState, gpu: AmdGpu, static: AmdGpu, *, age_s: float) 
         power_w=reading(gpu.power_w, "power"),
         power_limit_w=reading(limit_w, "power limit"),
         utilization_ratio=reading(gpu.busy_ratio, "use"),
-        memory_used_bytes=reading(gpu.used_bytes if known else None, "vram"),
-        memory_total_bytes=reading(total if known else None, "vram"),
+        memory_used_bytes=reading(gpu.used_bytes if fits else None, "vram"),
+        memory_total_bytes=reading(total if fits and total else None, "vram"),
     )
 
 

@@ -146,11 +146,17 @@ def _headroom(gpu: Gpu) -> tuple[float | None, str]:
     """
     if gpu.margin_c is not None:
         return gpu.margin_c - (gpu.slowdown_margin_c or 0.0), "margin"
-    memory = _between(gpu.memory_highest_c, gpu.memory_c)
-    core = _between(gpu.slowdown_c or gpu.highest_c, gpu.temperature_c)
+    memory = _between(_limit(gpu.memory_highest_c), gpu.memory_c)
+    core = _between(_limit(gpu.slowdown_c) or _limit(gpu.highest_c), gpu.temperature_c)
     if memory is None or core is None:
         return memory, "memory"
     return (memory, "memory") if memory < core else (core, "core")
+
+
+def _limit(celsius: float | None) -> float | None:
+    """Return a threshold if it can be one."""
+    known = celsius is not None and _LIMITS_C[0] <= celsius <= _LIMITS_C[1]
+    return celsius if known else None
 
 
 def _between(limit: float | None, value: float | None) -> float | None:
