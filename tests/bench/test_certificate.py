@@ -169,15 +169,15 @@ def test_a_scorer_learns_what_makes_these_answers_wrong(data: Path) -> None:
 
 def test_folding_charges_the_discarded_draft() -> None:
     items = [Item(1.0, 1.0, 0.9), Item(0.0, 1.0, 0.7), Item(0.0, 1.0, 0.1), Item(1.0, 0.0, 0.2)]
-    kept = fold(decided(CERTIFICATE, cost_ratio=4), items, cost_ratio=4)
+    kept = fold(decided(CERTIFICATE, cost_ratio=4), items)
     assert (kept.kept, kept.strong, kept.loss_all, kept.loss_kept) == (0.5, 0.5, 0.25, 0.5)
-    assert kept.net_cost == pytest.approx(0.25 + 0.5)
+    assert kept.net_cost(4) == pytest.approx(0.25 + 0.5)
 
 
 def test_a_gate_that_cannot_pay_is_not_asked() -> None:
     decision = decided(CERTIFICATE, cost_ratio=2)
     assert [one.deployment for one in decision.stages] == ["dear"]
-    assert fold(decision, [Item(1.0, 1.0, 0.9)], cost_ratio=2).net_cost == 1.0
+    assert fold(decision, [Item(1.0, 1.0, 0.9)]).net_cost(2) == 1.0
 
 
 def test_a_refused_certificate_means_the_dear_model() -> None:

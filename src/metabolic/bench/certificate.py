@@ -22,6 +22,7 @@ from metabolic.bench.stored import CHEAP, DEAR, LANE, SCORE, Item, Kept, decided
 from metabolic.bench.synthetic import EPSILON, exceeded
 from metabolic.bench.tables import Table, pair_of, tables
 from metabolic.bench.thresholds import METHODS
+from metabolic.core.decision import Decision, Stage
 from metabolic.decide.certificate import Pair, Subject, certify
 
 EPSILONS = (0.02, 0.05, 0.1)
@@ -179,23 +180,35 @@ def _methods(
         _items(found, split.report, scores),
     )
     rows = [Pair(confidence=one.confidence, loss=one.dear - one.cheap) for one in calibrated]
+    seen: dict[tuple[int, tuple[Stage, ...]], Kept] = {}
     for epsilon in EPSILONS:
         for method, test in METHODS.items():
             made = certify(
                 rows, _SUBJECT, epsilon=epsilon, delta=options.delta, grid=GRID, test=test
             )
             decisions = [decided(made, cost_ratio=ratio) for ratio in RATIOS]
-            folded = [
-                fold(one, reported, cost_ratio=ratio)
-                for one, ratio in zip(decisions, RATIOS, strict=True)
-            ]
-            pool = fold(decisions[-1], [*calibrated, *reported], cost_ratio=RATIOS[-1])
+            folded = [_folded(one, reported, seen) for one in decisions]
+            before = _folded(decisions[-1], calibrated, seen)
             one = _Tried(
                 kept=folded[-1],
-                costs=tuple(each.net_cost for each in folded),
+                costs=tuple(
+                    each.net_cost(ratio) for each, ratio in zip(folded, RATIOS, strict=True)
+                ),
                 refused=made.refused is not None,
             )
-            yield (method, epsilon), one, pool.loss_all > epsilon + _TOO_MUCH
+            lost = before.loss_all * len(calibrated) + one.kept.loss_all * len(reported)
+            pool = lost / (len(calibrated) + len(reported))
+            yield (method, epsilon), one, pool > epsilon + _TOO_MUCH
+
+
+def _folded(
+    decision: Decision, items: Sequence[Item], seen: dict[tuple[int, tuple[Stage, ...]], Kept]
+) -> Kept:
+    """Return what a decision does with these items; equal stages are folded once."""
+    key = id(items), decision.stages
+    if key not in seen:
+        seen[key] = fold(decision, items)
+    return seen[key]
 
 
 def _items(found: Material, rows: Sequence[int], scores: Array) -> list[Item]:

@@ -241,10 +241,10 @@ def _folded(  # noqa: PLR0913 - scores, thresholds and prices of one policy
         ]
         if items:
             share = len(items) / len(rows)
-            made = fold(decisions[way], items, cost_ratio=dear / cheap)
+            made = fold(decisions[way], items)
             reference = sum(one.dear for one in items) / len(items)
             right += share * (reference - made.loss_all)
-            usd += share * made.net_cost * dear
+            usd += share * made.net_cost(dear / cheap) * dear
             strong += share * made.strong
     return Outcome(accuracy=right, usd=usd, strong=strong)
 

@@ -48,16 +48,20 @@ class Item(Struct, frozen=True, gc=False):
 
 
 class Kept(Struct, frozen=True, kw_only=True):
-    """What became of some questions: shares answered by the cheap model and asked of the dear one.
+    """What became of some questions: shares answered by the cheap model, and asked of each.
 
     ``loss_all`` is the mean loss among all, ``loss_kept`` among those kept (``None``: none).
     """
 
     kept: float
+    called: float
     strong: float
     loss_all: float
     loss_kept: float | None
-    net_cost: float
+
+    def net_cost(self, cost_ratio: float) -> float:
+        """Return the mean cost in dear answers, at a price ratio of 1 : ``cost_ratio``."""
+        return self.called / cost_ratio + self.strong
 
 
 def decided(certificate: Certificate, *, cost_ratio: float) -> Decision:
@@ -96,7 +100,7 @@ def _deployment(name: str, usd: float) -> Deployment:
     )
 
 
-def fold(decision: Decision, items: Sequence[Item], *, cost_ratio: float) -> Kept:
+def fold(decision: Decision, items: Sequence[Item]) -> Kept:
     """Return what a decision does with stored answers, each walked through ``advance``."""
     kept = strong = called = 0
     loss = 0.0
@@ -110,10 +114,10 @@ def fold(decision: Decision, items: Sequence[Item], *, cost_ratio: float) -> Kep
     count = len(items)
     return Kept(
         kept=kept / count,
+        called=called / count,
         strong=strong / count,
         loss_all=loss / count,
         loss_kept=loss / kept if kept else None,
-        net_cost=(called / cost_ratio + strong) / count,
     )
 
 
