@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from metabolic.core.hardware import DeviceState, HardwareState, Reading
@@ -113,6 +113,7 @@ _JSON = st.recursive(
 )
 
 
+@settings(max_examples=40)
 @given(_JSON)
 def test_whatever_the_json_nothing_is_invented(found: object) -> None:
     for gpu in parse(json.dumps(found)) or ():

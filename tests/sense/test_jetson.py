@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from metabolic.core.hardware import DeviceState, HardwareState, Reading
@@ -198,6 +198,7 @@ def test_a_total_is_never_added_to_what_lies_behind_it(
     assert (None if total is None else total.watts) == expected
 
 
+@settings(max_examples=50)
 @given(
     st.dictionaries(
         st.sampled_from(("VDD_IN", "VIN", "VDD_GPU_SOC", "VDD_CPU_CV", "X")), st.floats(0, 100)
@@ -233,6 +234,7 @@ def test_what_a_line_does_not_say_is_unknown(line: str) -> None:
     assert parse(line) == parse("")
 
 
+@settings(max_examples=50)
 @given(st.text(), st.integers(0, len(ORIN)), st.integers(0, 40))
 def test_a_mangled_line_never_raises_nor_says_what_cannot_be(noise: str, at: int, cut: int) -> None:
     line = parse(ORIN[:at] + noise + ORIN[at + cut :])

@@ -67,7 +67,7 @@ def test_a_program_that_never_ends_is_killed_and_its_whole_lines_count() -> None
     code = (
         "import sys, time; print('one'); print('two', end=''); sys.stdout.flush(); time.sleep(60)"
     )
-    tool = _tool(sys.executable, "-c", code, deadline_s=3.0, endless=True)
+    tool = _tool(sys.executable, "-c", code, deadline_s=2.0, endless=True)
     assert tool.wait(20.0)
     fetched = tool.latest()
     assert fetched is not None
