@@ -163,4 +163,6 @@ def _answered_by(receipt: Receipt) -> str:
     if receipt.answer is None:
         return "nobody" if receipt.failure is None else f"nobody: {receipt.failure.kind}"
     marks = f" (+{receipt.answer.escalations})" if receipt.answer.escalations else ""
-    return receipt.answer.deployment + marks + (" degraded" if receipt.answer.degraded else "")
+    kind = " certified" if receipt.answer.certified else ""
+    kind = " degraded" if receipt.answer.degraded else kind
+    return receipt.answer.deployment + marks + kind

@@ -58,6 +58,7 @@ class Summary(Struct, frozen=True, kw_only=True, omit_defaults=True):
     cost_usd: float | None = None
     carbon_g: float | None = None
     degraded: bool | None = None
+    certificate: str | None = None
     verdict: str | None = None
     claims: str | None = None
 
@@ -95,6 +96,7 @@ def summary(record: Record) -> Summary:
         cost_usd=_cost_usd(receipt),
         carbon_g=receipt.carbon.carbon_g if receipt.carbon else None,
         degraded=answer.degraded if answer else False,
+        certificate=record.decision.certificate if answer and answer.certified else None,
         verdict=_verdict(checked) if checked else None,
         claims=_claims(checked) if checked and checked.claims else None,
     )
@@ -122,6 +124,8 @@ def summary_head(record: Record) -> bytes:
         )
         if answer.confidence is not None:
             head += b"metabolic-confidence: %.4g\r\n" % answer.confidence
+        if answer.certified and record.decision.certificate is not None:
+            head += b"metabolic-certificate: %b\r\n" % record.decision.certificate.encode()
         checked = _checked(receipt)
         if checked is not None:
             head += b"metabolic-verdict: %b\r\n" % _verdict(checked).encode()
