@@ -12,6 +12,8 @@ Load = Callable[[float], float]
 """The power asked for at a time, as a multiple of what the device bears for ever (1: its limit)."""
 
 _HOLD_S = 20.0
+_LONGEST_S = 4000.0
+_PEAK_S, _LONG_S = 5.0, 150.0
 
 
 def _steps(random: Random) -> Load:
@@ -25,7 +27,7 @@ def _bursts(random: Random) -> Load:
     """Return answers that come and go: seconds of full power, seconds of idling."""
     times: list[tuple[float, float]] = []
     at_s = 0.0
-    while at_s < 4000.0:
+    while at_s < _LONGEST_S:
         busy = random.uniform(0.2, 0.95) if len(times) % 40 == 0 or not times else times[-1][1]
         at_s += random.expovariate(1 / 6.0)
         times.append((at_s, busy))
@@ -57,9 +59,9 @@ def _spikes(random: Random) -> Load:
     phase = random.uniform(0.0, 60.0)
 
     def load(at_s: float) -> float:
-        if any(0 <= at_s - start < 150.0 for start in long_at):
+        if any(0 <= at_s - start < _LONG_S for start in long_at):
             return 1.3
-        return 1.5 if (at_s + phase) % 60.0 < 5.0 else 0.55
+        return 1.5 if (at_s + phase) % 60.0 < _PEAK_S else 0.55
 
     return load
 

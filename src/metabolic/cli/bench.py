@@ -13,6 +13,9 @@ BENCHES = (
         "Certified thresholds on stored answers.",
     ),
     ("energy", "metabolic.cli.benches.energy:energy", "Whether every joule is accounted for."),
+    ("router", "metabolic.cli.benches.router:router", "Queries known, models chosen, baselines."),
+    ("thermal", "metabolic.cli.benches.thermal:thermal", "Forecasts of heat, and of power."),
+    ("adapt", "metabolic.cli.benches.adapt:adapt", "What heat, battery and budget move."),
     ("cascade", "metabolic.cli.benches.cascade:cascade", "Policies on questions with answers."),
     (
         "telemetry",

@@ -8,8 +8,9 @@
 | power budget used up | the least that will do | band |
 | memory short | smaller batches, no large models | slots, too_large |
 
-Soft weights come first: they move with every hundredth of risk. The bands *warm* and *hot* come
-second: they let a plan give up more quality, and never let it draw more (``decide.strained``).
+Soft weights come first: they move with every hundredth of risk, and with it the share of requests
+that is decided as if the machine were warmer than it is. The bands *warm* and *hot* come second,
+for all: they let a plan give up more quality, and never let it draw more (``decide.strained``).
 A calm or unknown machine has no strain at all, and costs a decision a handful of comparisons.
 """
 
@@ -18,6 +19,7 @@ __all__ = [
     "Keeping",
     "Strain",
     "band",
+    "band_of",
     "extra_price",
     "heat",
     "keeping",
@@ -41,6 +43,7 @@ from metabolic.decide.levels import RANK
 Band = Literal["cool", "warm", "hot"]
 
 _BANDS: tuple[Band, ...] = ("cool", "warm", "hot")
+_WARM_FROM, _HOT_FROM, _HOT_TO = 0.01, 0.1, 0.5
 _NEARLY_USED = 0.9
 _AMPLE_C = 20.0
 """Headroom from which speculation is allowed where the profile makes it conditional."""
@@ -65,6 +68,7 @@ class Strain(Struct, frozen=True, kw_only=True):
     """
 
     band: Band
+    risk_ratio: float = 0.0
     heat: tuple[tuple[str, float], ...] = ()
     local: float = 0.0
     limiting: str | None = None
@@ -84,6 +88,7 @@ def strain_of(state: MetabolicState, profile: Profile) -> Strain | None:
     short = RANK[state.memory_level] > 0
     found = Strain(
         band=in_force,
+        risk_ratio=state.throttle_risk_ratio or 0.0,
         heat=heat(state, profile),
         local=profile.battery_weight * spare + power,
         limiting=state.limiting,
@@ -110,6 +115,20 @@ def band(state: MetabolicState) -> Band:
     """Return how far a decision may go for the machine: by heat, or by a used-up power budget."""
     used_up = 2 if state.power_level == "critical" else 0
     return _BANDS[max(RANK[state.level], used_up)]
+
+
+def band_of(strain: Strain, lot: float) -> Band:
+    """Return the band of one request: at least that in force, and by the risk already before.
+
+    ``lot`` in [0, 1) is the request's own. As the risk rises from 0.01 (5 C above the edge of
+    *elevated*) to 0.1 (at that edge) ever more requests are decided as warm, and from there to 0.5
+    (the edge of *critical*) as hot, so that the heat finds a mixture at which it stands still
+    instead of switching to and fro.
+    """
+    risk = strain.risk_ratio
+    early = 2 if risk >= _HOT_FROM + (_HOT_TO - _HOT_FROM) * lot else 0
+    early = early or int(risk >= _WARM_FROM + (_HOT_FROM - _WARM_FROM) * lot)
+    return _BANDS[max(early, _BANDS.index(strain.band))]
 
 
 def heat(state: MetabolicState, profile: Profile) -> tuple[tuple[str, float], ...]:

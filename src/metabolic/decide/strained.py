@@ -14,8 +14,9 @@ times ``E``, so ``E`` must not rise with ``w``.
    choice of the band below at the same ``w``. So ``E`` falls, or stays, from band to band too.
 
 What a plan must gain to be preferred to the reference is a constant surcharge on all others, not a
-ratio: a ratio would break the exchange. A request's own constant factor on ``w``, drawn from its
-id, spreads the point at which requests change over, so shares move smoothly and do not flip.
+ratio: a ratio would break the exchange. Every request has a lot, drawn from its id: a factor on
+``w``, and the risk from which it is decided in a warmer band than is in force. So the points at
+which requests change over are spread, and shares move smoothly and do not flip.
 Source: the exchange argument is that of parametric optimisation; ours here.
 """
 
@@ -31,7 +32,7 @@ from msgspec.structs import replace
 from metabolic.core.decision import Estimate, Plan
 from metabolic.decide.cascade import Fit, choose, lifted
 from metabolic.decide.estimate import Known, View
-from metabolic.decide.impacts import Band, Strain, loss_bound
+from metabolic.decide.impacts import Band, Strain, band_of, loss_bound
 
 _KEPT_PLANS = 3
 _MOST = 8
@@ -215,18 +216,15 @@ def choose_for(
     """Return the plan for a request on a machine under strain."""
     profile = seen.policy.profile
     rows, usd_per_hot_j = rows_of(seen, fit)
+    lot = crc32(seen.ask.id.encode()) / 2**32
     bands: tuple[Band, ...] = ("cool", "warm", "hot")
+    in_force = band_of(strain, lot)
     return choose_strained(
         rows,
         bounds=tuple(
-            [loss_bound(profile, dial, at=one) for one in bands[: bands.index(strain.band) + 1]]
+            [loss_bound(profile, dial, at=one) for one in bands[: bands.index(in_force) + 1]]
         ),
-        usd_per_hot_j=usd_per_hot_j * _spread(seen.ask.id),
+        usd_per_hot_j=usd_per_hot_j * (0.5 + lot),
         min_gain_ratio=profile.min_gain_ratio,
         max_stages=max_stages,
     )
-
-
-def _spread(request_id: str) -> float:
-    """Return a request's own factor on the price of heat, 0.5 to 1.5, the same on every replay."""
-    return 0.5 + crc32(request_id.encode()) / 2**32
