@@ -130,6 +130,12 @@ class Load(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
 
     ``energy_ratio`` is what its estimated joules are to be multiplied by, as metered of late;
     ``batch_exponent`` how its device's power grows with the answers in flight.
+
+    What an engine says of itself: ``kv_capacity_tokens`` its cache holds, ``prefix_hit_ratio`` of
+    prompt tokens found in it, ``acceptance_ratio`` of drafted tokens kept, ``preemptions_per_s``.
+    What its answers have shown of late: the next token takes ``tpot_s`` plus
+    ``tpot_per_answer_s x running ^ 0.8``, the first ``ttft_s`` plus ``ttft_per_token_s`` for each
+    fresh token of the prompt. ``limit`` is how many answers admission lets it work on at once.
     """
 
     deployment: str
@@ -141,6 +147,15 @@ class Load(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     age_s: float = 0.0
     energy_ratio: float | None = None
     batch_exponent: float | None = None
+    kv_capacity_tokens: int | None = None
+    prefix_hit_ratio: float | None = None
+    acceptance_ratio: float | None = None
+    preemptions_per_s: float | None = None
+    tpot_s: float | None = None
+    tpot_per_answer_s: float | None = None
+    ttft_s: float | None = None
+    ttft_per_token_s: float | None = None
+    limit: int | None = None
 
 
 class Situation(Struct, frozen=True, kw_only=True, gc=False):
@@ -167,7 +182,8 @@ class Endpoint(Struct, frozen=True, kw_only=True, gc=False):
     """Where a deployment listens; never stored, never logged: it may hold a key.
 
     ``model`` is the name the upstream knows the model by. ``pid`` is the process of a local
-    engine, whose CPU seconds the meter reads.
+    engine, whose CPU seconds the meter reads. ``engine`` names what differs there from OpenAI's
+    API (``metabolic.backends.traits``).
     """
 
     deployment: str
@@ -176,6 +192,7 @@ class Endpoint(Struct, frozen=True, kw_only=True, gc=False):
     api_key: str | None = None
     backend: str = "openai"
     pid: int | None = None
+    engine: str = "openai"
 
     def __repr__(self) -> str:
         """Show all but the key."""

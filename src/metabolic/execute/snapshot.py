@@ -14,7 +14,9 @@ from metabolic.core.fleet import FleetSpec, Load, Situation, State
 from metabolic.core.hardware import HardwareState
 from metabolic.core.metabolic import MetabolicState
 from metabolic.core.ports import Clock
+from metabolic.decide.roofline import Constants
 from metabolic.execute.health import Health
+from metabolic.execute.scrape import Seen, heard
 
 _NOTHING: tuple[None, None] = (None, None)
 _MEMORY_STEP_BYTES = 64 * 1024 * 1024
@@ -49,6 +51,16 @@ def coarse(state: MetabolicState) -> MetabolicState:
     )
 
 
+def _three_digits(found: Constants) -> Constants:
+    """Return the constants to three digits: no decision hangs on the fourth."""
+    return Constants(
+        overhead_s=float(f"{found.overhead_s:.3g}"),
+        prompt_s=float(f"{found.prompt_s:.3g}"),
+        weights_s=float(f"{found.weights_s:.3g}"),
+        share_s=float(f"{found.share_s:.3g}"),
+    )
+
+
 class Snapshot:
     """Holds the machine's state, the fleet and the calls in flight."""
 
@@ -69,7 +81,11 @@ class Snapshot:
         self._health = health
         self._states = states
         self._running = {one.name: 0 for one in fleet.deployments}
+        self._slots = {one.name: one.slots for one in fleet.deployments}
         self._learned: dict[str, tuple[float | None, float | None]] = {}
+        self._seen: dict[str, Seen] = {}
+        self._paces: dict[str, Constants] = {}
+        self._limits: dict[str, int] = {}
 
     def began(self, deployment: str) -> None:
         """Count a call in flight."""
@@ -101,8 +117,48 @@ class Snapshot:
             for name in {*ratios, *exponents}
         }
 
+    def hear(self, deployment: str, seen: Seen) -> None:
+        """Take over what an engine said of itself."""
+        self._seen[deployment] = seen
+
+    def pace(self, paces: Mapping[str, Constants], limits: Mapping[str, int]) -> None:
+        """Take over how fast deployments answer, to three digits, and how much each may do."""
+        self._paces = {name: _three_digits(one) for name, one in paces.items()}
+        self._limits = dict(limits)
+
+    def running(self, deployment: str) -> int:
+        """Return how many calls of ours a deployment has in flight."""
+        return self._running.get(deployment, 0)
+
     def loads(self) -> tuple[Load, ...]:
         """Return how busy each deployment is, by name."""
+        plain = self._plain()
+        if not (self._seen or self._paces or self._limits):
+            return plain
+        now_s, slots = self._clock.monotonic_s(), self._slots
+        return tuple([self._informed(one, now_s, slots[one.deployment]) for one in plain])
+
+    def _informed(self, load: Load, now_s: float, slots: int) -> Load:
+        """Return a load with what its engine said, its pace and its limit."""
+        name = load.deployment
+        seen, pace, limit = self._seen.get(name), self._paces.get(name), self._limits.get(name)
+        if seen is not None:
+            load = heard(load, seen, now_s=now_s, slots=slots)
+        if pace is None and limit is None:
+            return load
+        if pace is None:
+            return replace(load, limit=limit)
+        return replace(
+            load,
+            limit=limit,
+            ttft_s=pace.overhead_s,
+            ttft_per_token_s=pace.prompt_s,
+            tpot_s=pace.weights_s,
+            tpot_per_answer_s=pace.share_s,
+        )
+
+    def _plain(self) -> tuple[Load, ...]:
+        """Return what is known here of each deployment, by name."""
         states, learned = dict(self._states()), self._learned
         return tuple(
             Load(
