@@ -108,7 +108,9 @@ class Stage(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     ``min_confidence`` is the lowest confidence at which its draft is kept; ``None`` keeps any
     well-formed draft (the last stage, or one that is not gated). ``rule`` other than
     ``confidence``: by ``agreement`` a draft is kept when it says in the end what the one before it
-    said, and ``never`` is one that is only compared with.
+    said, and ``never`` is one that is only compared with. ``expected_s`` is how long it should take
+    from its opening; known where the client has a deadline, and then one that would miss it is
+    skipped if there is a draft to give.
     """
 
     kind: Literal["model", "skill"] = "model"
@@ -117,6 +119,7 @@ class Stage(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     min_confidence: float | None = None
     timeout_s: float = 300.0
     rule: Literal["confidence", "agreement", "never"] = "confidence"
+    expected_s: float | None = None
 
 
 class Plan(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):

@@ -213,13 +213,25 @@ def _accepted(stage: Stage, verdict: Verdict) -> bool:
 def _next(run: Run, at_s: float) -> Step:
     """Open the next stage; fall back only when there is no draft that may be given."""
     late = run.deadline_s is not None and at_s >= run.deadline_s
-    following = run.stage + 1
+    following = _in_time(run, at_s)
     exhausted = following >= len(run.decision.stages)
     if late or run.retried or (exhausted and _best_draft(run) is not None):
         return _last_resort(run)
     if stage_at(run.decision, following) is None:
         return _again(run, at_s)
     return _open(replace(run, stage=following), at_s)
+
+
+def _in_time(run: Run, at_s: float) -> int:
+    """Return the next stage, without those that would miss the deadline if there is a draft."""
+    following = run.stage + 1
+    if run.deadline_s is None or _best_draft(run) is None:
+        return following
+    for stage in run.decision.stages[following:]:
+        if stage.expected_s is None or at_s + stage.expected_s <= run.deadline_s:
+            break
+        following += 1
+    return following
 
 
 def _again(run: Run, at_s: float) -> Step:

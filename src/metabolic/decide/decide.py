@@ -349,8 +349,9 @@ def _decision(  # noqa: PLR0913 - one keyword for each part of a decision
     certificate: str | None = None,
 ) -> Decision:
     """Put the decision together."""
+    hurried = seen.ask.limits.deadline_s is not None and len(stages) > 1
     return Decision(
-        stages=stages,
+        stages=_timed(stages, candidates) if hurried else stages,
         fallbacks=fallbacks,
         delivery="stream" if _streams(seen.ask) else "hold",
         candidates=candidates,
@@ -364,3 +365,15 @@ def _decision(  # noqa: PLR0913 - one keyword for each part of a decision
         decision_version=DECISION_VERSION,
         speculation=speculation(seen.metabolic, seen.policy.profile),
     )
+
+
+def _timed(stages: tuple[Stage, ...], candidates: tuple[Candidate, ...]) -> tuple[Stage, ...]:
+    """Return the stages with the time each should take: queue, waking and answer."""
+    known = {
+        one.deployment: one.estimate.ttft_s + one.estimate.tpot_s * one.estimate.output_tokens
+        for one in candidates
+        if one.estimate is not None
+        and one.estimate.ttft_s is not None
+        and one.estimate.tpot_s is not None
+    }
+    return tuple(replace(one, expected_s=known.get(one.deployment)) for one in stages)
