@@ -86,6 +86,7 @@ def test_a_stream_of_plists_is_samples_separated_by_nul(tmp_path: Path) -> None:
     assert cpu.utilization_ratio.value == pytest.approx(0.5)
     assert first["apple0"].utilization_ratio is not None
     assert first["apple0"].utilization_ratio.value == pytest.approx(0.125)
+    assert first["apple0"].integrated is True, "a Mac is no datacenter"
     assert (soc.thermal_level, soc.throttled) == ("nominal", False)
     assert (soc.temperature_c, soc.headroom_c, soc.limit_c) == (None, None, None)
     assert (second["soc"].thermal_level, second["soc"].throttled) == ("moderate", True)

@@ -174,51 +174,7 @@ class AppleSensor:
     def read(self, state: HardwareState) -> HardwareState:
         """Return the state with what the newest sample says."""
         found = self._feed.latest(state.taken_at_s)
-        if found is None:
-            return state
-        totals, sample = found.value, found.value.sample
-
-        def reading(value: float | None, origin: Origin = "measured") -> Reading | None:
-            if value is None:
-                return None
-            return Reading(value=value, origin=origin, source=self.name, age_s=found.age_s)
-
-        state = with_device(
-            state,
-            "cpu",
-            kind="cpu",
-            power_w=reading(sample.cpu_w),
-            energy_j=reading(totals.cpu_j, _origin(sample.cpu_j)),
-            utilization_ratio=reading(sample.cpu_ratio, "derived"),
-            temperature_c=reading(sample.cpu_c),
-        )
-        state = with_device(
-            state,
-            _GPU,
-            kind="gpu",
-            power_w=reading(sample.gpu_w),
-            energy_j=reading(totals.gpu_j, _origin(sample.gpu_j)),
-            utilization_ratio=reading(sample.gpu_ratio, "derived"),
-            temperature_c=reading(sample.gpu_c),
-            memory_used_bytes=reading(sample.memory_used_bytes),
-            memory_total_bytes=reading(sample.memory_total_bytes),
-        )
-        state = with_device(
-            state,
-            _SOC,
-            kind="board",
-            power_w=reading(sample.soc_w),
-            energy_j=reading(totals.soc_j, "derived"),
-            thermal_level=sample.level,
-            throttled=None if sample.level is None else sample.level != "nominal",
-        )
-        return with_device(
-            state,
-            "node",
-            kind="node",
-            power_w=reading(sample.system_w),
-            energy_j=reading(totals.system_j, "derived"),
-        )
+        return state if found is None else _filled(state, found, source=self.name)
 
     def obstacles(self) -> tuple[Obstacle, ...]:
         """Return why there is no sample."""
@@ -228,3 +184,58 @@ class AppleSensor:
     def close(self) -> None:
         """End what was started."""
         self._feed.close()
+
+
+def _filled(state: HardwareState, found: Fetched[AppleTotals], *, source: str) -> HardwareState:
+    """Return the state with the chip, its two halves, and the machine around it."""
+    totals, sample = found.value, found.value.sample
+
+    def reading(value: float | None, origin: Origin = "measured") -> Reading | None:
+        if value is None:
+            return None
+        return Reading(value=value, origin=origin, source=source, age_s=found.age_s)
+
+    state = with_device(
+        state,
+        "cpu",
+        kind="cpu",
+        power_w=reading(sample.cpu_w),
+        energy_j=reading(totals.cpu_j, _origin(sample.cpu_j)),
+        utilization_ratio=reading(sample.cpu_ratio, "derived"),
+        temperature_c=reading(sample.cpu_c),
+    )
+    state = with_device(
+        state,
+        _GPU,
+        kind="gpu",
+        power_w=reading(sample.gpu_w),
+        energy_j=reading(totals.gpu_j, _origin(sample.gpu_j)),
+        utilization_ratio=reading(sample.gpu_ratio, "derived"),
+        temperature_c=reading(sample.gpu_c),
+        memory_used_bytes=reading(sample.memory_used_bytes),
+        memory_total_bytes=reading(sample.memory_total_bytes),
+        integrated=None if sample.gpu_w is None and sample.gpu_ratio is None else True,
+    )
+    state = _with_whole(state, sample, reading(sample.soc_w), reading(totals.soc_j, "derived"))
+    return with_device(
+        state,
+        "node",
+        kind="node",
+        power_w=reading(sample.system_w),
+        energy_j=reading(totals.system_j, "derived"),
+    )
+
+
+def _with_whole(
+    state: HardwareState, sample: AppleSample, power: Reading | None, energy: Reading | None
+) -> HardwareState:
+    """Return the state with the chip as a whole, and its thermal pressure."""
+    return with_device(
+        state,
+        _SOC,
+        kind="board",
+        power_w=power,
+        energy_j=energy,
+        thermal_level=sample.level,
+        throttled=None if sample.level is None else sample.level != "nominal",
+    )

@@ -5,6 +5,7 @@ __all__ = [
     "Kind",
     "Named",
     "fields_of",
+    "joined",
     "signals",
     "with_battery",
     "with_device",
