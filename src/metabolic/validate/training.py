@@ -14,7 +14,7 @@ import importlib
 import json
 import random
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -231,26 +231,31 @@ def _altered(
     return first[:at] + source[taken : taken + size] + first[at + size :]
 
 
+def _texts(data: Path) -> list[str]:
+    """Return the texts that sentences are taken from, shuffled: MIT and Apache-2.0 only."""
+    pq = _library("pyarrow.parquet")
+    path = data / "hallucination" / "labelled.parquet"
+    table: list[dict[str, Any]] = pq.read_table(
+        path, columns=["dataset", "context", "response"]
+    ).to_pylist()
+    found: set[str] = set()
+    for row in table:
+        if row["dataset"] == "halueval_general":
+            found.add(str(row["response"]))
+        elif str(row["dataset"]).startswith("refchecker") and row["context"]:
+            found.add(str(row["context"]))
+    texts = sorted(found)
+    random.Random(SEED).shuffle(texts)
+    return texts
+
+
 def _copied(data: Path) -> tuple[dict[str, Any], dict[str, float]]:
     """Return the logistic model of copied runs and its figures."""
     np = _library("numpy")
-    pq = _library("pyarrow.parquet")
     linear = _library("sklearn.linear_model")
     metrics = _library("sklearn.metrics")
 
-    columns = ["dataset", "context", "response"]
-    table: list[dict[str, Any]] = pq.read_table(
-        data / "hallucination" / "labelled.parquet", columns=columns
-    ).to_pylist()
-    pick: Callable[[dict[str, Any]], str | None] = lambda row: (  # noqa: E731 - one expression
-        row["response"]
-        if row["dataset"] == "halueval_general"
-        else row["context"]
-        if str(row["dataset"]).startswith("refchecker")
-        else None
-    )
-    texts = sorted({text for row in table if (text := pick(row))})
-    random.Random(SEED).shuffle(texts)
+    texts = _texts(data)
     rows = spliced(texts[: 4 * _DOCUMENTS], seed=SEED)[: 6 * _DOCUMENTS]
     indexes: dict[str, Index] = {}
     x: Any = np.array(
