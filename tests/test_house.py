@@ -156,7 +156,7 @@ def test_module_names_are_nouns_not_drawers(path: Path) -> None:
 # --- the core ---------------------------------------------------------------------------------
 
 UNITS = re.compile(
-    r"(^|_)(s|j|w|c|g|usd|bytes|tokens|ratio|chars|parameters|per_[a-z0-9_]+|id|at)$|^p_|^seconds$"
+    r"(^|_)(s|j|w|c|g|usd|l|bytes|tokens|ratio|chars|parameters|per_[a-z0-9_]+|id|at)$|^p_|^seconds$"
 )
 BARE_NUMBERS = {
     # Counts and pure numbers: there is no unit to name.
@@ -166,6 +166,7 @@ BARE_NUMBERS = {
     *("temperature", "num_speculative_tokens", "mean", "minimum", "q10", "q50", "heat_weight"),
     *("value", "epoch", "file_bytes", "parameters", "logprobs", "alternatives", "throttled"),
     *("rows", "labels_used", "labels_needed", "tested"),
+    *("batch_exponent",),
 }
 
 

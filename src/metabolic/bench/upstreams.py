@@ -1,6 +1,6 @@
 """A gateway in its own process, asked over a real connection, and what came back."""
 
-__all__ = ["KNOWN_TEXT", "MODES", "Answer", "Gateway", "Gone", "asked", "verdict"]
+__all__ = ["KNOWN_TEXT", "MODES", "Answer", "Gateway", "Gone", "Traces", "asked", "verdict"]
 
 import asyncio
 import re

@@ -260,11 +260,10 @@ def estimate(seen: View, known: Known, load: Load | None) -> Estimate:
     net, carbon, lost, usd_per_j = cost or 0.0, None, 0.0, seen.usd_per_j
     if seen.strain is not None and known.local:
         usd_per_j *= 1 + extra_price(seen.strain, known.deployment.device, seen.prepared.devices)
-    marginal = energy
+    marginal = 0.0
     if energy is not None:
-        if load is not None:
-            energy, marginal = _joules(energy, load)
-        net += (marginal or 0.0) * usd_per_j
+        energy, marginal = _joules(energy, load)
+        net += marginal * usd_per_j
         carbon = carbon_g(energy, g_per_kwh=seen.policy.g_per_kwh)
     elif cost is None or known.local:
         net += known.modelled_j.of(fresh, cached, output) * usd_per_j
@@ -272,9 +271,8 @@ def estimate(seen: View, known: Known, load: Load | None) -> Estimate:
         lost = lost_cache_usd(known.deployment.price, prefix_tokens=seen.prefix_tokens - cached)
     p_correct, p_accept, p_kept, rows = _quality(seen, known)
     if seen.signals.odds_ratio and known.name not in seen.learned:
-        ratio = seen.signals.odds_ratio[known.size]
-        p_correct, p_accept, p_kept = (
-            ratio * p / (1 - p + ratio * p) for p in (p_correct, p_accept, p_kept)
+        p_correct, p_accept, p_kept = _moved(
+            seen.signals.odds_ratio[known.size], p_correct, p_accept, p_kept
         )
     ttft_s, tpot_s = _latency(known, load, fresh)
     return Estimate(
@@ -283,7 +281,7 @@ def estimate(seen: View, known: Known, load: Load | None) -> Estimate:
         ttft_s=ttft_s,
         tpot_s=tpot_s,
         energy_j=energy,
-        marginal_energy_j=marginal,
+        marginal_energy_j=None if energy is None else marginal,
         limiting_device_w=known.deployment.active_w if known.local else None,
         cost_usd=cost,
         carbon_g=carbon,
@@ -296,11 +294,18 @@ def estimate(seen: View, known: Known, load: Load | None) -> Estimate:
     )
 
 
-def _joules(alone_j: float, load: Load) -> tuple[float, float]:
+def _moved(odds_ratio: float, *ps: float) -> tuple[float, ...]:
+    """Return probabilities with their odds multiplied."""
+    return tuple([odds_ratio * p / (1 - p + odds_ratio * p) for p in ps])
+
+
+def _joules(alone_j: float, load: Load | None) -> tuple[float, float]:
     """Return an answer's average share and what the meter would not read without it.
 
     Both as metered of late (``load.energy_ratio``); they differ where answers share a batch.
     """
+    if load is None:
+        return alone_j, alone_j
     if load.energy_ratio is not None:
         alone_j *= load.energy_ratio
     exponent, running = load.batch_exponent, load.running
