@@ -159,10 +159,8 @@ def test_short_memory_means_no_large_models_but_always_the_smallest() -> None:
 
 
 def test_short_memory_means_smaller_batches() -> None:
-    found = [
-        slots(MetabolicState(memory_level=level), 8)
-        for level in ("unknown", "nominal", "elevated", "critical")
-    ]
+    levels: tuple[Level, ...] = ("unknown", "nominal", "elevated", "critical")
+    found = [slots(MetabolicState(memory_level=level), 8) for level in levels]
     assert found == [8, 8, 4, 1]
     assert slots(MetabolicState(memory_level="elevated"), 1) == 1
 

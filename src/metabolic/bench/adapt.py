@@ -28,7 +28,8 @@ from metabolic.config import Config
 _STEP_S = 1.0
 _ROW_EVERY_S = 15.0
 _ANSWER_EVERY_S = 60.0
-_BUDGET_RATIO = 1.5
+_REQUESTS, _QUICK_REQUESTS = 8, 4
+"""Requests decided in each scripted second."""
 
 
 class Options(Struct, frozen=True, kw_only=True):
@@ -103,31 +104,31 @@ async def _play(config: Config, options: Options) -> tuple[list[_Tick], Fleet, s
         ask: Asker | None = None
         if not options.quick:
             ask, why = await fleet.engines(config, stack, say=progress)
-        ticks = await _ticks(config, options, fleet, Path(folder), ask)
+        root = Path(folder) / "ours"
+        machines = Machine(root, options.seed), Machine(Path(folder) / "alone", options.seed)
+        for machine in machines:
+            stack.callback(machine.close)
+        line = Line(config, fleet, root, machine=machines[0])
+        requests = _QUICK_REQUESTS if options.quick else _REQUESTS
+        ticks = await _ticks(line, machines, ask, requests=requests)
     return ticks, fleet, why
 
 
 async def _ticks(
-    config: Config,
-    options: Options,
-    fleet: Fleet,
-    folder: Path,
-    ask: "Asker | None",
+    line: Line, machines: tuple[Machine, Machine], ask: Asker | None, *, requests: int
 ) -> list[_Tick]:
     """Let the script pass, second by second."""
-    machine, alone = Machine(folder / "ours", options.seed), Machine(folder / "alone", options.seed)
-    bears_w = machine.plant.limit_w() - machine.part.idle_w
-    budget_w = _BUDGET_RATIO * machine.part.full_w
-    line = Line(config, fleet, folder / "ours", budget_w=budget_w, bears_w=bears_w)
-    machine.write(outside_at(PHASES[0], 0.0, budget_w))
+    machine, alone = machines
+    machine.write(outside_at(PHASES[0], 0.0, line.budget_w))
     ticks: list[_Tick] = []
     end_s = sum(phase.seconds for phase in PHASES)
     for index in range(int(end_s / _STEP_S)):
         at_s = index * _STEP_S
         phase, share = phase_at(at_s)
-        outside = outside_at(phase, share, budget_w)
-        moment = line.look(at_s, phase.load)
+        outside = outside_at(phase, share, line.budget_w)
+        moment = line.look(at_s, phase.load, requests=requests)
         machine.pass_time(_STEP_S, moment.expected_w, outside)
+        machine.write(outside)
         alone.pass_time(_STEP_S, moment.largest_w, outside)
         by, ok = await _answered(index, moment, ask)
         ticks.append(
@@ -150,7 +151,7 @@ async def _ticks(
 
 
 async def _answered(
-    index: int, moment: Moment, ask: "Asker | None"
+    index: int, moment: Moment, ask: Asker | None
 ) -> tuple[str | None, bool | None]:
     """Let the engine that was decided on answer now and then."""
     if ask is None or index % round(_ANSWER_EVERY_S / _STEP_S):

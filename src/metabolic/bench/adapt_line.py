@@ -10,6 +10,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from metabolic import plugins
+from metabolic.bench.adapt_machine import Machine
 from metabolic.bench.adapt_script import Look
 from metabolic.bench.answers import Respondent, record
 from metabolic.bench.fleet import open_fleet
@@ -28,6 +29,7 @@ from metabolic.decide.estimate import Prepared, prepare
 from metabolic.decide.impacts import keeping, slots
 from metabolic.decide.metabolism import assess
 from metabolic.decide.profiles import transition
+from metabolic.execute.snapshot import coarse
 from metabolic.wiring.fleet import assemble
 from metabolic.wiring.policy import home_of, policy_of
 from metabolic.wiring.senses import probe_of
@@ -35,10 +37,11 @@ from metabolic.wiring.senses import probe_of
 _EPOCH_S = 1_790_000_000.0
 _RIGHT = (0.70, 0.84, 0.88)
 _EVIDENCE = 10_000
-_REQUESTS = 8
 _SIMPLE = Signals(task="extraction", lane="extraction", p_simple=0.7, p_medium=0.2, p_complex=0.1)
 _COMPLEX = Signals(task="extraction", lane="extraction", p_simple=0.1, p_medium=0.2, p_complex=0.7)
 _SLOTS = 4
+_BUDGET_RATIO = 1.5
+"""The operator's budget over the processor's own limit."""
 
 Asker = Callable[[str], Coroutine[None, None, bool]]
 """Asks the engine of a deployment a question; true when it answered."""
@@ -126,17 +129,17 @@ class Moment(Struct, frozen=True, kw_only=True):
 class Line:
     """Reads the made machine with the real sensors and decides as the gateway does."""
 
-    def __init__(
-        self, config: Config, fleet: Fleet, root: Path, *, budget_w: float, bears_w: float
-    ) -> None:
-        """Take the machine's folder; ``bears_w`` is what it bears above idle."""
+    def __init__(self, config: Config, fleet: Fleet, root: Path, *, machine: Machine) -> None:
+        """Take a machine and its folder."""
+        self.budget_w = _BUDGET_RATIO * machine.part.full_w
+        self._bears_w: float = machine.plant.limit_w() - machine.part.idle_w
         self._config = replace(
             config,
             sense=SenseTable(root=str(root)),
-            profile=ProfileTable(name="auto", power_budget_w=budget_w),
+            profile=ProfileTable(name="auto", power_budget_w=self.budget_w),
             models=ModelsTable(fleet="none"),
         )
-        self._fleet, self._bears_w, self._now_s = fleet, bears_w, _EPOCH_S
+        self._fleet, self._now_s = fleet, _EPOCH_S
         self._probe = probe_of(self._config, clock=lambda: self._now_s)
         self._home = home_of(self._config, "edge")
         self._prepared: dict[str, Prepared] = {}
@@ -144,21 +147,21 @@ class Line:
         self._state: MetabolicState | None = None
         self._largest_j = 0.0
 
-    def look(self, at_s: float, load: float) -> Moment:
-        """Read, assess, decide on a handful of requests."""
+    def look(self, at_s: float, load: float, *, requests: int) -> Moment:
+        """Read, assess, decide on a handful of requests; the first of them is a complex one."""
         self._now_s = _EPOCH_S + at_s
         state = self._state = assess(self._probe.poll(), self._state, self._in_force)
         self._in_force = transition(self._home, state)
-        prepared = self._policy()
+        prepared, situation = self._policy(), self._situation(coarse(state))
         decisions = [
             decide(
                 Ask(id=f"{at_s}/{number}", at_s=self._now_s, input_tokens=200),
                 _COMPLEX if number == 0 else _SIMPLE,
-                self._situation(state),
+                situation,
                 prepared.policy,
                 prepared=prepared,
             )
-            for number in range(_REQUESTS)
+            for number in range(requests)
         ]
         return self._moment(state, decisions, load)
 

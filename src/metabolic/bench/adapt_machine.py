@@ -8,6 +8,7 @@ __all__ = ["Machine", "Outside"]
 
 from pathlib import Path
 from random import Random
+from typing import TextIO
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -40,6 +41,8 @@ class Machine:
     def __init__(self, root: Path, seed: int) -> None:
         """Make the folder; the processor is a desktop's."""
         self._root = root
+        self._written: dict[str, str] = {}
+        self._files: dict[str, TextIO] = {}
         part = next(one for one in PARTS if one.name == "cpu_desktop")
         self.part: Part = replace(part, full_w=1.5 * Plant(part, Random(seed)).limit_w())
         self.plant = Plant(self.part, Random(seed))
@@ -59,11 +62,10 @@ class Machine:
         self._write("proc/loadavg", "1.00 1.00 1.00 1/100 1000")
 
     def pass_time(self, seconds: float, answers_w: float, outside: Outside) -> None:
-        """Let the processor draw ``answers_w`` above idle for so long, and write it all."""
+        """Let the processor draw ``answers_w`` above idle for so long."""
         for _ in range(round(seconds / _STEP_S)):
             self.plant.step(self.part.idle_w + answers_w, _STEP_S)
         self.joules += seconds * (self.part.idle_w + answers_w + outside.other_w)
-        self.write(outside)
 
     def write(self, outside: Outside) -> None:
         """Write every file."""
@@ -73,6 +75,7 @@ class Machine:
             self._write("sys/class/hwmon/hwmon0/temp1_input", f"{seen.temperature_c * 1000:.0f}")
         else:
             thermometer.unlink(missing_ok=True)
+            self._forget("sys/class/hwmon/hwmon0/temp1_input")
         counter = int(self.joules * 1e6) % _RANGE_UJ
         self._write("sys/class/powercap/intel-rapl:0/energy_uj", str(counter))
         on_mains = outside.battery_ratio is None
@@ -89,9 +92,29 @@ class Machine:
                 "full avg10=0.00 avg60=0.00 avg300=0.00 total=0",
             )
 
+    def close(self) -> None:
+        """Close every file."""
+        for name in tuple(self._files):
+            self._forget(name)
+
+    def _forget(self, name: str) -> None:
+        """Close a file; the next write makes it anew."""
+        self._written.pop(name, None)
+        file = self._files.pop(name, None)
+        if file is not None:
+            file.close()
+
     def _write(self, name: str, text: str) -> None:
         """Write a file as the kernel would show it; in place, so that open files follow."""
-        path = self._root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("w", encoding="ascii") as file:
-            file.write(text + "\n")
+        if self._written.get(name) == text:
+            return
+        self._written[name] = text
+        file = self._files.get(name)
+        if file is None:
+            path = self._root / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file = self._files[name] = path.open("w", encoding="ascii")
+        file.seek(0)
+        file.write(text + "\n")
+        file.truncate()
+        file.flush()

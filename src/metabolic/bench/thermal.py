@@ -34,6 +34,7 @@ from metabolic.decide.forecast import HORIZONS_S
 
 _RESAMPLES = 200
 _EVERY_S = 5.0
+_QUICK_S = 240.0
 _MARGIN = 1.4
 _WARMUP_S = 60.0
 _THRESHOLDS_C = (1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 12.0, 15.0)
@@ -80,7 +81,7 @@ def run(options: Options) -> Report:
     """Run every scenario on every device, and judge the power model if there are recordings."""
     began_s = time.monotonic()
     if options.quick:
-        options = replace(options, seeds=1, seconds=600.0)
+        options = replace(options, seeds=1, seconds=min(options.seconds, _QUICK_S))
     naive = _chosen(_tracks(options, purpose="choose", seeds=max(1, options.seeds // 2)))
     progress(f"alarms: below {naive.below_c:g} C; from a risk of {naive.from_ratio:g}")
     tracks = _tracks(options, purpose="report", seeds=options.seeds)
@@ -226,7 +227,9 @@ def _errors(track: Track, naive: _Naive) -> _Errors:
     starts, guesses = onsets(track), _guesses(naive)
     ttt: dict[str, list[float]] = {name: [] for name in guesses}
     held: dict[str, list[float]] = {name: [] for name in guesses}
-    ours, steady, within = ([[] for _ in HORIZONS_S] for _ in range(3))
+    ours: list[list[float]] = [[] for _ in HORIZONS_S]
+    steady: list[list[float]] = [[] for _ in HORIZONS_S]
+    within: list[list[float]] = [[] for _ in HORIZONS_S]
     step = track.moments[1].at_s - track.moments[0].at_s
     for index in range(0, len(track.moments), max(1, round(_EVERY_S / step))):
         moment = track.moments[index]

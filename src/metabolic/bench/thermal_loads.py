@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from math import pi, sin
 from pathlib import Path
 from random import Random
+from typing import Any, cast
 
 Load = Callable[[float], float]
 """The power asked for at a time, as a multiple of what the device bears for ever (1: its limit)."""
@@ -101,7 +102,8 @@ def _series(path: Path, group: str | tuple[str, ...], watts: str) -> list[tuple[
     import pyarrow.parquet as pq  # noqa: PLC0415 - only with recordings
 
     names = (group,) if isinstance(group, str) else group
-    rows = pq.read_table(path, columns=[*names, "t_s", watts]).to_pylist()
+    columns = [*names, "t_s", watts]
+    rows = cast("list[dict[str, Any]]", pq.read_table(path, columns=columns).to_pylist())
     series: dict[str, list[tuple[float, float]]] = {}
     for row in rows:
         if row["t_s"] is not None and row[watts] is not None:

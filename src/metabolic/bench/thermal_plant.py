@@ -117,11 +117,13 @@ class Plant:
         self._case_r = part.r_sink * random.uniform(0.05, 0.25)
         self._sensor_tau_s = random.uniform(0.5, 2.5)
         self._fan_from_c = random.uniform(45.0, 60.0)
-        self._case_c = self._room_c + self._case_r * part.idle_w
-        self._sink_c = self._case_c + part.r_sink * part.idle_w
-        self._die_c = self._sink_c + part.r_die * part.idle_w
-        self._sensor_c = self._die_c
-        self._power_w, self._mean_w, self._fan, self._at_s = part.idle_w, part.idle_w, 0.0, 0.0
+        self._case_c: float = self._room_c + self._case_r * part.idle_w
+        self._sink_c: float = self._case_c + part.r_sink * part.idle_w
+        self._die_c: float = self._sink_c + part.r_die * part.idle_w
+        self._sensor_c: float = self._die_c
+        self._power_w: float = part.idle_w
+        self._mean_w: float = part.idle_w
+        self._fan = self._at_s = 0.0
         self.slowed = False
 
     def step(self, asked_w: float, seconds: float) -> None:

@@ -9,6 +9,7 @@ __all__ = ["power_model"]
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from random import Random
+from typing import Any, cast
 
 from msgspec import Struct
 
@@ -58,7 +59,7 @@ def _points(data: Path) -> Iterator[_Point]:
     import pyarrow.parquet as pq  # noqa: PLC0415 - the extra `bench`
 
     for path in sorted(data.rglob("*.parquet")):
-        columns = set(pq.read_schema(path).names)
+        columns = set(cast("list[str]", pq.read_schema(path).names))
         if {"avg_power_watts", "gpu_model", "num_gpus", "avg_batch_size"} <= columns:
             yield from _by_batch(path)
         elif {"average_power", "hardware", "tensor_parallel", "batch_size"} <= columns:
@@ -69,7 +70,7 @@ def _by_batch(path: Path) -> Iterator[_Point]:
     """Yield mean watts of a whole server by batch."""
     import pyarrow.parquet as pq  # noqa: PLC0415 - as above
 
-    for row in pq.read_table(path).to_pylist():
+    for row in cast("list[dict[str, Any]]", pq.read_table(path).to_pylist()):
         limit_w, devices = _LIMITS_W.get(row["gpu_model"]), row["num_gpus"]
         known = (row["avg_power_watts"], row["avg_batch_size"], row["activated_params_billions"])
         if limit_w is None or not devices or not all(known):
@@ -93,7 +94,7 @@ def _by_share(path: Path) -> Iterator[_Point]:
     """Yield mean power as a share of the limit; zeros were not measured."""
     import pyarrow.parquet as pq  # noqa: PLC0415 - as above
 
-    for row in pq.read_table(path).to_pylist():
+    for row in cast("list[dict[str, Any]]", pq.read_table(path).to_pylist()):
         size, devices = _BILLIONS.get(row["model"]), row["tensor_parallel"]
         if size is None or not row["average_power"] or not devices:
             continue

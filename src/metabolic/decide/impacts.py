@@ -43,6 +43,7 @@ from metabolic.decide.levels import RANK
 Band = Literal["cool", "warm", "hot"]
 
 _BANDS: tuple[Band, ...] = ("cool", "warm", "hot")
+_NO_RISK = 0.005
 _WARM_FROM, _HOT_FROM, _HOT_TO = 0.01, 0.1, 0.5
 _NEARLY_USED = 0.9
 _AMPLE_C = 20.0
@@ -80,7 +81,7 @@ class Strain(Struct, frozen=True, kw_only=True):
 
 def strain_of(state: MetabolicState, profile: Profile) -> Strain | None:
     """Return what the state asks of decisions; ``None``: nothing, all is calm or unknown."""
-    if not state.throttle_risk_ratio and _is_calm(state):
+    if (state.throttle_risk_ratio or 0.0) < _NO_RISK and _is_calm(state):
         return None
     in_force = band(state)
     spare = thrift(state, profile)
@@ -136,8 +137,8 @@ def heat(state: MetabolicState, profile: Profile) -> tuple[tuple[str, float], ..
 
     A state that knows no devices speaks for all of them, under the name ``*``.
     """
-    weight, risk = profile.heat_weight, state.throttle_risk_ratio
-    if not risk or not weight:
+    weight, risk = profile.heat_weight, state.throttle_risk_ratio or 0.0
+    if risk < _NO_RISK or not weight:
         return ()
     if not state.risks:
         return (("*" if state.limiting is None else state.limiting, weight * risk),)
