@@ -56,7 +56,7 @@ class ThermalFit(Struct, frozen=True, kw_only=True):
     """One device's thermal model: ``y = base + r x + start z``, one pole of ``tau_s``.
 
     ``y`` is minus the headroom: 0 is throttling. ``at_s`` is the last fit, ``seen_s`` the last
-    reading; ``joules`` have been drawn since ``at_s``. ``means_w`` are means of the power, short to
+    reading; ``drawn_j`` has been drawn since ``at_s``. ``means_w`` are means of the power, short to
     long, ``offset_c`` is what the model lately lacked, ``residual_c`` its root mean square error
     over the minutes it remembers.
     """
@@ -66,7 +66,7 @@ class ThermalFit(Struct, frozen=True, kw_only=True):
     seen_s: float
     last_w: float
     means_w: tuple[float, ...]
-    joules: float
+    drawn_j: float
     limit_w: float | None
     prior_base_c: float
     prior_r_c_per_w: float

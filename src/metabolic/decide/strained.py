@@ -81,17 +81,11 @@ def choose_strained(
     ``bounds`` are the quality that may be given up, band by band from cool to the one in force;
     they must not fall. ``usd_per_hot_j`` is ``w``.
     """
-    joules = {row.fit[0]: row.hot_j for row in rows}
     fit = [row.fit for row in rows]
     calm, reference, _, abstained = choose(
         fit, max_loss=bounds[0], min_gain_ratio=min_gain_ratio, max_stages=max_stages
     )
-    by_name = {one[0]: one for one in fit}
-    chains = [_score(chain, joules) for chain in _chains(_useful(rows), max_stages)]
-    chains += [
-        _score(tuple([by_name[name] for name in plan.stages]), joules) for plan in (calm, reference)
-    ]
-    scored = {one.names: one for one in chains}
+    scored = _scored(rows, (calm, reference), max_stages)
     gain = min_gain_ratio * abs(reference.expected_net_usd)
 
     def objective(one: _Scored) -> tuple[float, float, tuple[str, ...]]:
@@ -115,6 +109,17 @@ def choose_strained(
         plans=tuple([_plan(one, usd_per_hot_j) for one in kept]),
         abstained=abstained if chosen.names == reference.stages else None,
     )
+
+
+def _scored(
+    rows: list[Row], more: tuple[Plan, ...], max_stages: int
+) -> dict[tuple[str, ...], _Scored]:
+    """Return every chain worth a look, scored, and those of ``more`` whatever they are worth."""
+    joules = {row.fit[0]: row.hot_j for row in rows}
+    by_name = {row.fit[0]: row.fit for row in rows}
+    chains = list(_chains(_useful(rows), max_stages))
+    chains += [tuple([by_name[name] for name in plan.stages]) for plan in more]
+    return {one.names: one for one in (_score(chain, joules) for chain in chains)}
 
 
 def _useful(rows: list[Row]) -> list[Fit]:

@@ -111,7 +111,7 @@ def _first(device: DeviceState, headroom_c: float, watts: float, at_s: float) ->
         seen_s=at_s,
         last_w=watts,
         means_w=moved((), watts, 0.0),
-        joules=0.0,
+        drawn_j=0.0,
         limit_w=limit_w,
         prior_base_c=-room_c,
         prior_r_c_per_w=prior_r,
@@ -131,12 +131,12 @@ def _next(before: ThermalFit, y_c: float, watts: float, at_s: float) -> ThermalF
     """Return the fit after a reading; a new sample only once ``STEP_S`` has passed."""
     seconds = at_s - before.seen_s
     means_w = moved(before.means_w, watts, seconds)
-    joules = before.joules + seconds * (watts + before.last_w) / 2
+    drawn_j = before.drawn_j + seconds * (watts + before.last_w) / 2
     passed_s = at_s - before.at_s
     if passed_s < STEP_S:
-        return replace(before, seen_s=at_s, last_w=watts, means_w=means_w, joules=joules, y_c=y_c)
+        return replace(before, seen_s=at_s, last_w=watts, means_w=means_w, drawn_j=drawn_j, y_c=y_c)
     points = tuple(
-        _sampled(one, y_c=y_c, mean_w=joules / passed_s, seconds=passed_s) for one in before.points
+        _sampled(one, y_c=y_c, mean_w=drawn_j / passed_s, seconds=passed_s) for one in before.points
     )
     seen = replace(
         before,
@@ -144,7 +144,7 @@ def _next(before: ThermalFit, y_c: float, watts: float, at_s: float) -> ThermalF
         seen_s=at_s,
         last_w=watts,
         means_w=means_w,
-        joules=0.0,
+        drawn_j=0.0,
         points=points,
         y_c=y_c,
     )
