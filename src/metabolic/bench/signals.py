@@ -21,7 +21,7 @@ _REASONING = re.compile(r'"reasoning"\s*:\s*"(.*?)"\s*,\s*"answer"', re.DOTALL)
 _ANSWER = re.compile(r'"answer"\s*:\s*"?([^"}\n]*)')
 _CODE = re.compile(r"```(?:python)?\r?\n(.*?)```", re.DOTALL)
 _HEDGE = re.compile(
-    r"\b(?:assum|approximately|however|not (?:possible|clear|enough|specif)|cannot|can't|unclear"
+    r"\b(?:assum|approximately|however|not (?:possible|clear|enough|speci)|cannot|can't|unclear"
     r"|let's say|probably|maybe|would need|doesn't|don't know|mistake|apolog|incorrect|actually"
     r"|wait|typo|seems|round|sorry|unable)\w*",
     re.IGNORECASE,
