@@ -1,5 +1,7 @@
 """What is chosen, and why."""
 
+from typing import Any
+
 import msgspec
 import pytest
 from hypothesis import given
@@ -306,10 +308,12 @@ def test_unknown_is_never_free():
     assert estimate.net_usd > 0
 
 
-def joules(**load: object):
+def joules(**load: Any) -> tuple[float, float]:
     found = situation_of(LARGE, load=(Load(deployment="large", **load),))
     one = decide(ask(), SIGNALS, found, POLICY).candidates[0].estimate
     assert one is not None
+    assert one.energy_j is not None
+    assert one.marginal_energy_j is not None
     return one.energy_j, one.marginal_energy_j
 
 
