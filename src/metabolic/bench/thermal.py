@@ -49,8 +49,8 @@ class Options(Struct, frozen=True, kw_only=True):
     """What to run: seeds per scenario and device, and how long each run is."""
 
     data: Path | None = None
-    seeds: int = 8
-    seconds: float = 1800.0
+    seeds: int = 4
+    seconds: float = 1200.0
     seed: int = 0
     quick: bool = False
 

@@ -17,7 +17,7 @@ Flag = Annotated[bool, Parameter(negative="")]
 def thermal(
     *,
     data: Path | None = None,
-    seeds: Annotated[int, Parameter(validator=Number(gte=1))] = 8,
+    seeds: Annotated[int, Parameter(validator=Number(gte=1))] = 4,
     seed: int = 0,
     quick: Flag = False,
     json: Flag = False,
