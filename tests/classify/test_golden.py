@@ -1,7 +1,7 @@
 """The rules give what they gave when their outputs were written down: tuning must not move them.
 
 The first rows are prompts of our own, the rest is made text: words of the lists, phrases, signs,
-scripts and layout in any order. Change ``rules/1`` to a new version before changing a row.
+scripts and layout in any order. Change ``rules/2`` to a new version before changing a row.
 """
 
 import json

@@ -87,7 +87,7 @@ def test_counts_are_standardised_and_weighed(tmp_path: Path) -> None:
     made = header(columns=(column,))
     prompt = seen("fish")
     scores = load(written(tmp_path / "h", made, {})).score(prompt)
-    assert scores.values == pytest.approx((0.5 + 0.1 * min(3.0, surface(prompt)[0]),))
+    assert scores.values == pytest.approx((0.5 + 0.1 * surface(prompt)[0],))
 
 
 @pytest.mark.parametrize("content", [b"", b"nonsense", MAGIC + b"\x02\x00\x00\x00{}"])

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from metabolic.classify.learned import SHIPPED, Options, create
+from metabolic.classify.heads import SHIPPED
+from metabolic.classify.learned import Options, create
 from metabolic.classify.rules import Options as RulesOptions
 from metabolic.classify.rules import create as create_rules
 from metabolic.core.errors import ConfigError

@@ -29,6 +29,7 @@ from metabolic.core.request import Image, Message, Request, Text
 _ZONE_WORDS = 20
 """Words at either end in which an instruction is looked for."""
 
+_TALK_WORDS = 14
 _COLON_CHARS = 160
 _ENDS_CHARS = 600
 _SYSTEM_CHARS = 240
@@ -95,11 +96,13 @@ class Features(Struct, frozen=True, kw_only=True, gc=False):
     """
 
     words: int
+    distinct: int
     chars: int
     context_chars: int
     turns: int
     cues: tuple[tuple[str, float], ...]
     is_question: bool
+    is_talk: bool
     questions: int
     numbers: int
     operators: int
@@ -149,11 +152,13 @@ def look(request: Request, *, max_chars: int = 4096) -> Seen:
     questions = text.count("?") + (0 if text.isascii() else text.count("？"))
     features = Features(
         words=len(words),
+        distinct=len(set(words)),
         chars=len(prompt),
         context_chars=context_chars,
         turns=len(request.messages),
         cues=_cues(low, words, known, system),
-        is_question=questions > 0 or (bool(words) and words[0] in QUESTION_WORDS),
+        is_question=bool(words) and (questions > 0 or words[0] in QUESTION_WORDS),
+        is_talk=len(words) <= _TALK_WORDS and _talks(words),
         questions=questions,
         numbers=numbers,
         operators=_operators(ends, numbers=numbers),
@@ -283,6 +288,15 @@ def _add_system(system: str, sums: dict[str, float]) -> None:
 
 
 _SHOTS = ("\na:", "output:", "answer:", "label:")
+
+
+def _talks(words: list[str]) -> bool:
+    """Say whether a short prompt speaks of the speaker, or asks the model about itself."""
+    if not words:
+        return False
+    if words[0] in {"i", "my", "we", "ich", "je", "yo"}:
+        return "need" not in words and "want" not in words
+    return words[0] in {"are", "do", "who"} and "you" in words[1:3]
 
 
 def _few_shots(low: str) -> int:

@@ -25,6 +25,9 @@ MAX_GRAMS = 4 * EDGE_WORDS
 _MASK = ((1 << BITS) - 1).__and__
 """A bound method: ``map`` then never leaves C, which halves the time of a prompt."""
 
+_MOST = 20.0
+"""No count is taken for more: one odd prompt must not be beyond what a linear head can weigh."""
+
 _NEGATIONS = words_of("not except never least false incorrect none neither nor without")
 _CONDITIONS = words_of("if when suppose assume given then until unless")
 _COMPARISONS = words_of(
@@ -57,8 +60,8 @@ SURFACE = (
     "log_digits_each",
     "upper_ratio",
     "digit_ratio",
-    "brackets",
-    "equals",
+    "log_brackets",
+    "log_equals",
     "reasoning",
     "constraints",
     "domain",
@@ -92,16 +95,16 @@ def surface(seen: Seen) -> tuple[float, ...]:
     return (
         log1p(len(text)),
         log1p(many),
-        f.numbers,
+        min(f.numbers, _MOST),
         log_numbers,
-        f.questions,
-        raw.count(b","),
-        raw.count(b"."),
+        min(f.questions, _MOST),
+        min(raw.count(b","), _MOST),
+        min(raw.count(b"."), _MOST),
         log1p(raw.count(b"\n")),
         len(distinct) / many,
-        len(text) / many,
+        min(len(text) / many, _MOST),
         len(distinct & _NEGATIONS),
-        raw.count(b"tatement"),
+        min(raw.count(b"tatement"), _MOST),
         log1p(raw.count(b"_")),
         log1p(raw.count(b"$")),
         log1p(raw.count(b"%")),
@@ -111,13 +114,13 @@ def surface(seen: Seen) -> tuple[float, ...]:
         log1p(digits) - log_numbers,
         (size - len(raw.translate(None, _UPPER))) / size,
         digits / size,
-        raw.count(b"("),
-        raw.count(b"="),
+        log1p(raw.count(b"(")),
+        log1p(raw.count(b"=")),
         f.reasoning,
         f.constraints,
         f.domain,
         f.code_words,
-        f.items,
+        min(f.items, _MOST),
         log1p(f.operators),
         log1p(f.block_words),
     )

@@ -13,9 +13,10 @@ The file: ``MAGIC``, the header's length (4 bytes, little end first), the header
 a multiple of eight, then one table of ``2**bits`` numbers for every four fields.
 """
 
-__all__ = ["MAGIC", "Column", "Header", "Heads", "Scores", "load"]
+__all__ = ["MAGIC", "SHIPPED", "Column", "Header", "Heads", "Scores", "load"]
 
 import mmap
+from operator import mul
 from pathlib import Path
 
 import msgspec
@@ -26,10 +27,12 @@ from metabolic.classify.grams import BITS, SURFACE, buckets, surface
 from metabolic.core.errors import ConfigError
 
 MAGIC = b"MBHEADS1"
+SHIPPED = Path(__file__).parent / "weights" / "heads.bin"
+"""The weights that come along; their model card lies beside them."""
+
 _FIELDS = 4
 _FIELD = 0xFFFF
 _ZERO = 128
-_CLIP = 3.0
 _LOWEST, _HIGHEST = 0.01, 0.99
 _PARTS = ("length", "seen")
 """The first two fields: squared length of a prompt's vector, and buckets known from training."""
@@ -39,7 +42,7 @@ class Column(Struct, frozen=True, kw_only=True):
     """One head: its name, bias, what a unit of its packed weights is, and its surface weights.
 
     ``mean`` is its average over the prompts it was trained on, ``rows`` how many those were. A
-    name is ``size:tiny`` … ``size:large``, ``difficulty``, or ``deployment:NAME``.
+    name is ``size:tiny`` … ``size:large`` or ``deployment:NAME``.
     """
 
     name: str
@@ -86,7 +89,8 @@ class Heads:
         """Keep the header and the tables; one table for every four fields."""
         self.header = header
         self._look = tuple(table.__getitem__ for table in tables)
-        self._scale = tuple(zip(header.centre, header.spread, strict=True))
+        scale = tuple(zip(header.centre, header.spread, strict=True))
+        self._columns = tuple(_unscaled(one, scale) for one in header.columns)
 
     def score(self, seen: Seen) -> Scores:
         """Return what every head says of a prompt."""
@@ -103,19 +107,23 @@ class Heads:
             )
         header = self.header
         length = (fields[0] * header.length_unit) ** 0.5 or 1.0
-        counts = [
-            max(-_CLIP, min(_CLIP, (count - centre) * spread))
-            for count, (centre, spread) in zip(surface(seen), self._scale, strict=True)
-        ]
+        counts = surface(seen)
         zero = _ZERO * many
         values: list[float] = []
-        for field, column in zip(fields[2:], header.columns, strict=False):
-            value = column.bias + (field - zero) * column.unit / length
-            for count, weight in zip(counts, column.surface, strict=True):
-                value += count * weight
+        for field, (bias, unit, weights) in zip(fields[2:], self._columns, strict=False):
+            value = bias + (field - zero) * unit / length + sum(map(mul, counts, weights))
             values.append(min(_HIGHEST, max(_LOWEST, value)))
         unknown = 1.0 - fields[1] / many if many else 1.0
         return Scores(tuple(values), (unknown - header.novelty_mean) / header.novelty_spread)
+
+
+def _unscaled(
+    column: Column, scale: tuple[tuple[float, float], ...]
+) -> tuple[float, float, tuple[float, ...]]:
+    """Return bias, unit and weights of a head for counts as they are, not standardised."""
+    weights = [one * spread for one, (_, spread) in zip(column.surface, scale, strict=True)]
+    moved = sum(one * centre for one, (centre, _) in zip(weights, scale, strict=True))
+    return column.bias - moved, column.unit, tuple(weights)
 
 
 def load(path: Path) -> Heads:

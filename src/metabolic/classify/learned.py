@@ -14,14 +14,11 @@ from pathlib import Path
 from msgspec import Struct
 
 from metabolic.classify.features import look
-from metabolic.classify.heads import Column, Heads, Scores, load
+from metabolic.classify.heads import SHIPPED, Column, Heads, Scores, load
 from metabolic.classify.rules import Options as RulesOptions
 from metabolic.classify.rules import RulesClassifier
 from metabolic.core.request import Request
 from metabolic.core.signals import PCorrect, Signals
-
-SHIPPED = Path(__file__).parent / "weights" / "heads.bin"
-"""The weights that come along; their model card lies beside them."""
 
 _SIZES = ("tiny", "small", "medium", "large")
 _PER_NOVELTY = 0.5

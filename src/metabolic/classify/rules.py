@@ -22,13 +22,13 @@ from metabolic.classify.lexicon import CODE, CONSTRAINTS, CREATIVE, DOMAINS, REA
 from metabolic.core.request import Request
 from metabolic.core.signals import Dimension, PCorrect, Signals
 
-NAME = "rules/1"
+NAME = "rules/2"
 
 _OTHER_SCORE = 1.2
 """What ``other`` scores: a task must be better evidenced than one weak cue."""
 
-_EASY_BELOW = 0.7
-_HARD_ABOVE = 1.9
+_EASY_BELOW = 0.2
+_HARD_ABOVE = 1.6
 _SLOPE = 1.7
 """Cut points and slope of the ordered logit; set by hand on our own labelled prompts."""
 
@@ -64,6 +64,10 @@ _REASONING_ADDS = tuple(0.45 * count**0.8 for count in range(6))
 _CONSTRAINTS_ADD = tuple(0.22 * count**0.8 for count in range(7))
 _ITEMS_ADD = tuple(0.15 * count**0.5 for count in range(7))
 """What so many words or items add to the difficulty: each one less than the one before."""
+
+_ASKED = ("brainstorming", "classification", "code_generation", "extraction", "summarization")
+_NONE = (0.0,) * len(_ASKED)
+"""Tasks that are often put as a question."""
 
 _SHORT_ANSWERS = frozenset(
     {"open_qa", "closed_qa", "chatbot", "classification", "rewrite", "other"}
@@ -181,15 +185,18 @@ def _task(features: Features) -> tuple[str, float]:
 def _add_layout(features: Features, scores: dict[str, float]) -> None:
     """Add what layout says: code, given material, questions, greetings."""
     if features.has_fence or features.code_marks > 1:
-        scores["code_generation"] = scores.get("code_generation", 0.0) + 1.5
-    elif features.code_words > 1:
+        # "Translate this Python to Go": what is changed is code.
+        changing = 0.6 * scores.get("rewrite", 0.0) if features.code_words else 0.0
+        scores["code_generation"] = scores.get("code_generation", 0.0) + 1.5 + changing
+    elif features.code_words:
         # "Write a SQL query": what is written is code.
         writing = 0.5 * scores.get("text_generation", 0.0)
         scores["code_generation"] = scores.get("code_generation", 0.0) + 0.6 + writing
     if features.is_question:
-        given = features.block_words > 8  # noqa: PLR2004 - a sentence
+        given = features.block_words > 6  # noqa: PLR2004 - a sentence
         kind = "closed_qa" if given or scores.get("closed_qa", 0.0) >= 2.0 else "open_qa"  # noqa: PLR2004
-        scores[kind] = scores.get(kind, 0.0) + 1.6
+        clear = max(map(scores.get, _ASKED, _NONE)) >= 1.5  # noqa: PLR2004 - more than one weak cue
+        scores[kind] = scores.get(kind, 0.0) + (0.4 if clear else 1.6)
         if kind == "closed_qa":
             # "Text: … Who won?": the question is answered from what stands there.
             scores[kind] += scores.get("open_qa", 0.0)
@@ -197,6 +204,8 @@ def _add_layout(features: Features, scores: dict[str, float]) -> None:
         scores["closed_qa"] *= 0.4
     if features.numbers and features.operators:
         scores["open_qa"] = scores.get("open_qa", 0.0) + 1.0
+    if features.is_talk:
+        scores["chatbot"] = scores.get("chatbot", 0.0) + 1.6
     if features.words > 12 and "chatbot" in scores:  # noqa: PLR2004 - small talk is short
         scores["chatbot"] *= 0.4
 
@@ -204,12 +213,13 @@ def _add_layout(features: Features, scores: dict[str, float]) -> None:
 def _difficulty(features: Features, task: str) -> float:
     """Return the latent difficulty: 0 is a fact to recall, 2 a proof or a program to design."""
     given = features.block_words
-    own_words = max(1, features.words - given)
+    # Words that are repeated, or cues without words between them, are no harder question.
+    own_words = max(1, min(features.words - given, 2 * features.distinct))
     value = (
         _EFFORT.get(task, 0.0)
-        + _REASONING_ADDS[min(features.reasoning, 5)]
+        + _REASONING_ADDS[min(features.reasoning, 1 + own_words // 5, 5)]
         + _CONSTRAINTS_ADD[min(features.constraints, 6)]
-        + 0.45 * min(features.domain, 3)
+        + 0.45 * min(features.domain, 1 + own_words // 12, 3)
         + 0.30 * log(1 + own_words / 12)
         + (0.12 * log(1 + given / 40) if given else 0.0)
         + _ITEMS_ADD[min(features.items, 6)]

@@ -29,6 +29,8 @@ class Belief(Struct, frozen=True, kw_only=True, gc=False):
 class Policy(Struct, frozen=True, kw_only=True, gc=False):
     """How to choose; ``id`` is the digest of the rest.
 
+    ``max_strong_share_ratio`` caps a tenant's share of requests that go to the largest models
+    first: words that make a query look hard must not buy more than that (``None``: no cap).
     ``kind``: ``net_cost`` minimises expected net cost within the profile's quality loss,
     ``best`` takes the best single deployment, ``cheapest`` the cheapest. ``reference`` names the
     always-used alternative for receipts (``None``: the best single by belief). ``score`` names the
@@ -52,6 +54,7 @@ class Policy(Struct, frozen=True, kw_only=True, gc=False):
     max_stages: int = 3
     stage_timeout_s: float = 300.0
     seed: int = 0
+    max_strong_share_ratio: float | None = None
     score: str = ""
     certificates: tuple[Certificate, ...] = ()
     alarms: tuple[str, ...] = ()

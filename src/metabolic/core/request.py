@@ -7,6 +7,7 @@ __all__ = [
     "Image",
     "Limits",
     "Message",
+    "Native",
     "Opaque",
     "Request",
     "ResponseFormat",
@@ -96,11 +97,23 @@ class Sampling(Struct, frozen=True, kw_only=True, gc=False):
     logprobs: bool = False
 
 
+class Native(Struct, frozen=True, kw_only=True, gc=False):
+    """What the client wrote in another dialect than OpenAI's, for a backend that speaks it.
+
+    ``body`` is verbatim; ``headers`` are those of that dialect that must reach the upstream.
+    """
+
+    dialect: Literal["messages", "responses"]
+    body: bytes
+    headers: tuple[tuple[str, str], ...] = ()
+
+
 class Request(Struct, frozen=True, kw_only=True, gc=False):
     """What the client asked, in full.
 
     ``body`` is the client's JSON, verbatim: backends forward it with only the fields Metabolic
-    must set, so what Metabolic does not know passes through untouched.
+    must set, so what Metabolic does not know passes through untouched. A request in another
+    dialect is ``native``, and ``body`` says the same in OpenAI's.
     """
 
     id: str
@@ -114,6 +127,7 @@ class Request(Struct, frozen=True, kw_only=True, gc=False):
     stream: bool = False
     include_usage: bool = False
     body: bytes = b""
+    native: Native | None = None
 
 
 class Limits(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
@@ -143,6 +157,8 @@ class Ask(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     ``None`` takes the policy's. ``needs`` is sorted: ``tools``, ``json``, ``json_schema``,
     ``vision``, ``logprobs``, ``embeddings``, ``completions``. ``conversation_pin`` names the
     deployment that must answer because a tool result is being returned to it.
+    ``strong_share_ratio`` is the share of the tenant's latest requests that went to the largest
+    models first, ``None`` where nobody counts.
     """
 
     id: str
@@ -164,6 +180,7 @@ class Ask(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     limits: Limits = NO_LIMITS
     warm: tuple[WarmPrefix, ...] = ()
     conversation_pin: str | None = None
+    strong_share_ratio: float | None = None
 
 
 class Usage(Struct, frozen=True, kw_only=True, gc=False):

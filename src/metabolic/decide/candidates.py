@@ -78,6 +78,8 @@ def _unproven(seen: View, known: Known) -> str | None:
         return None
     if deployment.tasks and seen.signals.task not in deployment.tasks:
         return f"not proven for {seen.signals.task}"
+    if ask.strong_share_ratio is not None and _used_up(seen, known):
+        return "the tenant's share of the largest models is used up"
     if profile.tiers:
         reason = _outside(seen, known)
         if reason is not None:
@@ -93,6 +95,15 @@ def _outside(seen: View, known: Known) -> str | None:
     if profile.defer_above is not None and seen.signals.p_complex > profile.defer_above:
         return f"profile {profile.name} defers complex queries" if known.local else None
     return None if tier in profile.tiers else f"profile {profile.name} does not use {tier} models"
+
+
+def _used_up(seen: View, known: Known) -> bool:
+    """Say whether it is of the largest size and the tenant has had enough of those."""
+    share, most = seen.ask.strong_share_ratio, seen.policy.max_strong_share_ratio
+    if share is None or most is None or share < most:
+        return False
+    sizes = [one.size for one in seen.prepared.known]
+    return known.size == max(sizes) > min(sizes)
 
 
 def _over_limit(ask: Ask, judged: Estimate) -> str | None:

@@ -49,8 +49,8 @@ BASE_WEIGHT = 0.5
 """Weight of each head of the shipped weights, where a fit starts from them."""
 
 _MIN_COUNT = 2
+_FAR = 3.0
 _KNOWN_SHARE = 1 / 2500
-_CLIP = 3.0
 _ROUNDS = 60
 _ENOUGH = 1e-8
 _FOLDS = 3
@@ -86,7 +86,7 @@ class Fitted(Struct, frozen=True, kw_only=True):
     def predict(self, prompts: Prompts) -> Matrix:
         """Return P(correct) of every prompt (row) and model (column)."""
         weight = np.clip(PRIOR_SLOPE * self.novelty(prompts), 0.0, PRIOR_MOST)
-        z = _standard(self, prompts)[:, 0]
+        z = np.clip(_standard(self, prompts)[:, 0], -_FAR, _FAR)
         return np.asarray(self.raw(prompts) - np.outer(weight * z, self.gap))
 
 
@@ -139,7 +139,7 @@ def _fit(prompts: Prompts, scores: Matrix, *, lam: float, slope: float) -> Fitte
 
 
 def calibration(prompts: Prompts, scores: Matrix, *, lam: float = LAMBDA, seed: int = 0) -> float:
-    """Return the slope of outcomes on held-out predictions, over all heads, in [0, 1.5]."""
+    """Return the slope of outcomes on held-out predictions, over all heads, in [0.1, 1.5]."""
     many = prompts.grams.shape[0]
     fold = np.random.default_rng(seed).permutation(many) % _FOLDS
     top = bottom = 0.0
@@ -151,7 +151,7 @@ def calibration(prompts: Prompts, scores: Matrix, *, lam: float = LAMBDA, seed: 
         away = made.raw(prompts.rows(outside)) - made.mean
         top += float((away * (scores[outside] - made.mean)).sum())
         bottom += float((away * away).sum())
-    return min(1.5, max(0.0, top / bottom)) if bottom > 0 else 1.0
+    return min(1.5, max(0.1, top / bottom)) if bottom > 0 else 1.0
 
 
 def idf_of(grams: Any) -> Matrix:  # noqa: ANN401 - SciPy's matrices have no types
@@ -171,9 +171,9 @@ def vectors(grams: Any, idf: Matrix) -> Any:  # noqa: ANN401 - as above
 
 
 def _standard(made: Fitted, prompts: Prompts) -> Matrix:
-    """Return surface counts and base values standardised and cut."""
+    """Return surface counts and base values standardised."""
     both = np.hstack([prompts.surface, prompts.base])
-    return np.clip((both - made.centre) / made.spread, -_CLIP, _CLIP)
+    return np.asarray((both - made.centre) / made.spread)
 
 
 def stack(made: Fitted, prompts: Prompts) -> Any:  # noqa: ANN401 - as above

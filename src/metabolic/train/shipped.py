@@ -1,11 +1,21 @@
 """The weights that ship: heads by size and a difficulty, from sets whose licence allows it.
 
 A head by size is the mean outcome of all models of a tier on a question; it says nothing of one
-model, but it is where a deployment nobody has labels for can start from. The difficulty is the
-mean error of all models that answered the question.
+model, but it is where a deployment nobody has labels for can start from. What all sizes find hard
+is difficult: one minus their mean.
 """
 
-__all__ = ["ALLOWED", "Training", "card", "digest", "save", "train", "trained_on", "write"]
+__all__ = [
+    "ALLOWED",
+    "Training",
+    "card",
+    "digest",
+    "save",
+    "shipped_heads",
+    "train",
+    "trained_on",
+    "write",
+]
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +27,7 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from metabolic.classify.grams import BITS, SURFACE
-from metabolic.classify.heads import MAGIC, Column, Header
+from metabolic.classify.heads import MAGIC, SHIPPED, Column, Header, Heads, load
 from metabolic.core.errors import ConfigError
 from metabolic.train.families import tier_of
 from metabolic.train.matrix import Matrix, prompts_of
@@ -113,8 +123,8 @@ def _deployments(sets: Sequence[Outcomes]) -> tuple[str, ...]:
 
 
 def _names() -> tuple[str, ...]:
-    """Return the names of all heads."""
-    return (*(f"size:{tier}" for tier in _TIERS), "difficulty")
+    """Return the names of the heads by size."""
+    return tuple(f"size:{tier}" for tier in _TIERS)
 
 
 def _kept(one: Outcomes, share: float, seed: int) -> Outcomes:
@@ -130,8 +140,6 @@ def digest(key: str) -> int:
 
 def _target(one: Outcomes, name: str) -> Matrix:
     """Return what a head should say of each question of a set; NaN where it says nothing."""
-    if name == "difficulty":
-        return np.asarray(1.0 - one.scores.mean(axis=1))
     kind, _, which = name.partition(":")
     models = [
         j
@@ -149,6 +157,16 @@ def save(training: Training, folder: Path) -> None:
     write(training, folder / "heads.bin")
     (folder / "heads.keys").write_bytes(np.asarray(training.keys, dtype="<u4").tobytes())
     (folder / "MODEL_CARD.md").write_text(card(training), encoding="utf-8")
+
+
+def shipped_heads(weights: Path | None = None) -> tuple[Path, Heads]:
+    """Return a file of weights and its heads; ``None``: those that come along.
+
+    Raises:
+        ConfigError: the file cannot be used.
+    """
+    path = SHIPPED if weights is None else weights
+    return path, load(path)
 
 
 def trained_on(weights: Path) -> frozenset[int]:
@@ -272,9 +290,9 @@ digests of the questions, so that a benchmark can leave them out.
 {heads}
 
 `size:…` is the share of models of that size (tiny < 1e9 ≤ small < 7e9 ≤ medium < 20e9 ≤ large
-active parameters; those of closed models are assumed) that answered well; `difficulty` the mean
-error of all models. Both relative to the mean of the question's set, since sets are graded more or
-less strictly; a size that too few sets have is left out.
+active parameters; those of closed models are assumed) that answered well,
+relative to the mean of the question's set, since sets are graded more or less strictly. A size
+that too few sets have is left out.
 
 ## Limits
 
