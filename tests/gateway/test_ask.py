@@ -70,6 +70,11 @@ def test_limits_are_read() -> None:
     assert (limits.max_cost_usd, limits.max_energy_j, limits.deadline_s) == (0.01, 12.0, 2.5)
 
 
+def test_priority_is_read_and_is_nobody_s_by_default() -> None:
+    assert ask().priority == 0
+    assert ask(metabolic_priority="-3").priority == -3
+
+
 def test_session_task_and_delivery_are_read() -> None:
     made = ask(metabolic_session="s-1", metabolic_task="Summarization", metabolic_delivery="stream")
     assert (made.session, made.task, made.delivery) == ("s-1", "summarization", "stream")
@@ -89,6 +94,8 @@ def test_session_task_and_delivery_are_read() -> None:
         ("metabolic-max-energy", "a lot"),
         ("metabolic-deadline", "0"),
         ("metabolic-deadline", "soon"),
+        ("metabolic-priority", "10"),
+        ("metabolic-priority", "high"),
         ("metabolic-delivery", "pigeon"),
         ("metabolic-task", "cooking"),
         ("metabolic-session", ""),

@@ -14,6 +14,7 @@ from typing import Any, Literal, NoReturn, TypeVar, cast
 import msgspec
 
 from metabolic.config import tables
+from metabolic.config.capacity import CapacityTable
 from metabolic.config.check import check
 from metabolic.config.secret import Secret
 from metabolic.config.tables import (
@@ -44,6 +45,7 @@ _TABLES: dict[str, type[msgspec.Struct]] = {
     "sense": SenseTable,
     "models": ModelsTable,
     "engines": EnginesTable,
+    "capacity": CapacityTable,
     "routing": RoutingTable,
     "ledger": LedgerTable,
 }

@@ -28,6 +28,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 from metabolic.account.zones import WORLD_G_PER_KWH, intensity_of
+from metabolic.config.capacity import CapacityTable
 from metabolic.config.secret import Secret
 from metabolic.core.decision import Belief
 from metabolic.core.fleet import Capability, Endpoint, Price, Tier, Variant
@@ -320,6 +321,7 @@ class Config(Struct, frozen=True, kw_only=True):
     meters: tuple[AdapterTable, ...] = ()
     models: ModelsTable = ModelsTable()
     engines: EnginesTable = EnginesTable()
+    capacity: CapacityTable = CapacityTable()
     deployments: tuple[DeploymentTable, ...] = ()
     virtuals: tuple[VirtualTable, ...] = ()
     beliefs: tuple[BeliefTable, ...] = ()

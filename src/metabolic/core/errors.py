@@ -12,6 +12,7 @@
     ├─ BackendError          502   a deployment did not answer
     │  ├─ Unreachable        502   no connection, or it broke
     │  ├─ Overloaded         429   upstream says it is busy; ``retry_after_s``
+    │  │  └─ Shed            503   our own gate says so: line full, or too late
     │  ├─ TimedOut           504   first token, stall or total time passed
     │  ├─ Refused            4xx   upstream refused the request itself; its status is passed on
     │  └─ BadReply           502   upstream answered something that is not an answer
@@ -33,6 +34,7 @@ __all__ = [
     "Refused",
     "RequestError",
     "SensorError",
+    "Shed",
     "StoreError",
     "TimedOut",
     "TooLarge",
@@ -135,6 +137,13 @@ class Overloaded(BackendError):
         """Keep the message and the seconds the deployment asked us to wait."""
         super().__init__(message)
         self.retry_after_s = retry_after_s
+
+
+class Shed(Overloaded):
+    """Our own gate turned it away: the line is full, or the answer would come too late."""
+
+    status = 503
+    code = "queue_full"
 
 
 class TimedOut(BackendError):

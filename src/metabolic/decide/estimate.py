@@ -46,6 +46,7 @@ from metabolic.core.request import Ask
 from metabolic.core.signals import Signals
 from metabolic.decide.assurance import Held, hold
 from metabolic.decide.impacts import Strain, extra_price, strain_of
+from metabolic.decide.roofline import shown
 
 PRIOR_ROWS = 20
 """How many labelled outcomes the size prior is worth."""
@@ -274,7 +275,7 @@ def estimate(seen: View, known: Known, load: Load | None) -> Estimate:
         p_correct, p_accept, p_kept = _moved(
             seen.signals.odds_ratio[known.size], p_correct, p_accept, p_kept
         )
-    ttft_s, tpot_s = _latency(known, load, fresh)
+    ttft_s, tpot_s = _latency(known, load, fresh, output)
     return Estimate(
         input_tokens=tokens,
         output_tokens=output,
@@ -335,8 +336,17 @@ def _quality(seen: View, known: Known) -> tuple[float, float, float, int]:
     return p_correct, p_accept, p_kept, rows
 
 
-def _latency(known: Known, load: Load | None, fresh: int) -> tuple[float | None, float | None]:
-    """Return TTFT (waking and queueing included) and TPOT in seconds; unknown is ``None``."""
+def _latency(
+    known: Known, load: Load | None, fresh: int, output: int
+) -> tuple[float | None, float | None]:
+    """Return TTFT (waking and queueing included) and TPOT in seconds; unknown is ``None``.
+
+    What the deployment's own answers have shown comes before its configured speeds.
+    """
+    if load is not None and load.tpot_s is not None:
+        wake_s = (known.deployment.load_s or 0.0) if load.state in _COLD else 0.0
+        ttft_s, tpot_s = shown(load, fresh=fresh, output=output, slots=known.deployment.slots)
+        return wake_s + ttft_s, tpot_s
     seconds = known.seconds
     if seconds is None:
         return None, None

@@ -22,6 +22,7 @@ __all__ = [
     "believed",
     "constants",
     "observe",
+    "shown",
     "spread",
     "token_s",
 ]
@@ -29,6 +30,8 @@ __all__ = [
 from math import exp, log
 
 from msgspec import Struct
+
+from metabolic.core.fleet import Load
 
 BATCH_EXPONENT = 0.8
 """How the batch enters the time of a token."""
@@ -92,6 +95,24 @@ def spread(batch: float) -> float:
 def token_s(found: Constants, batch: float) -> float:
     """Return the seconds between two tokens of an answer among ``batch``."""
     return found.weights_s + found.share_s * spread(batch)
+
+
+def shown(load: Load, *, fresh: int, output: int, slots: int) -> tuple[float, float]:
+    """Return TTFT and TPOT (s) by what a load says its deployment has shown.
+
+    The answer joins those that run; those that wait go first, as many at once as there is room.
+    """
+    room = max(1, slots if load.limit is None else min(slots, load.limit))
+    found = Constants(
+        overhead_s=load.ttft_s or 0.0,
+        prompt_s=load.ttft_per_token_s or 0.0,
+        weights_s=load.tpot_s or 0.0,
+        share_s=load.tpot_per_answer_s or 0.0,
+    )
+    tpot_s = token_s(found, min(load.running + 1, room))
+    ttft_s = found.overhead_s + found.prompt_s * fresh
+    ahead = max(0, load.running + load.waiting + 1 - room) / room
+    return ttft_s + ahead * (ttft_s + tpot_s * output), tpot_s
 
 
 def observe(  # noqa: PLR0913 - what one span of an answer is

@@ -18,13 +18,15 @@ from metabolic.core.errors import (
     MetabolicError,
     Overloaded,
     Refused,
+    Shed,
     TimedOut,
     Unreachable,
 )
 from metabolic.core.fleet import Endpoint
 from metabolic.core.ports import Backend, Clock
-from metabolic.core.request import Request, Usage
+from metabolic.core.request import Ask, Request, Usage
 from metabolic.decide.evidence import summarise
+from metabolic.execute.admission import Admission, Gate, Pass, refused
 from metabolic.execute.delivery import Relay
 from metabolic.execute.health import Health
 from metabolic.execute.snapshot import Snapshot
@@ -64,9 +66,7 @@ class Engines(Protocol):
 class CallMeter(Protocol):
     """What calls tell the energy meter; ids are ``<request id>/<call id>``."""
 
-    def began(
-        self, call_id: str, pid: int | None, deployment: str, prompt_tokens: float
-    ) -> object:
+    def began(self, call_id: str, pid: int | None, deployment: str, prompt_tokens: float) -> object:
         """Note a call in flight; ``prompt_tokens`` is a guess until the engine reports."""
         ...
 
@@ -76,11 +76,15 @@ class CallMeter(Protocol):
 
 
 class Made(Struct, frozen=True, kw_only=True):
-    """A call that is over: the attempt, the answer if there is one, the error if not."""
+    """A call that is over: the attempt, the answer if there is one, the error if not.
+
+    ``token_s`` is what each token took, where that is known.
+    """
 
     attempt: Attempt
     reply: Reply | None = None
     error: MetabolicError | None = None
+    token_s: float | None = None
 
 
 def failure_of(error: MetabolicError) -> Failure:
@@ -122,12 +126,14 @@ class Calls:
         first_token_timeout_s: float,
         stall_timeout_s: float,
         metered: frozenset[str] = frozenset(),
+        admission: Admission | None = None,
     ) -> None:
         """``endpoints`` are those that need no engine; every other deployment is woken.
 
         ``metered`` are those that draw from a meter here without a process of ours.
         """
         self._metered = metered
+        self._admission = admission
         self._connect = connect
         self._endpoints = dict(endpoints)
         self._engines = engines
@@ -148,6 +154,7 @@ class Calls:
         t0_s: float,
         relay: Relay | None,
         first: Callable[[], None],
+        ask: Ask | None = None,
     ) -> Made:
         """Make a call and return how it ended; raises only when cancelled.
 
@@ -160,7 +167,12 @@ class Calls:
         self._snapshot.began(name)
         try:
             with self._engines.using(name) if local else nullcontext():
-                return await self._made(request, call, began_s, t0_s, relay, first)
+                gate = None if self._admission is None else self._admission.gate(name)
+                if self._admission is None or gate is None or ask is None:
+                    return await self._made(request, call, began_s, t0_s, relay, first)
+                given = await gate.enter(self._admission.ticket(gate, ask, t0_s=t0_s))
+                making = self._made(request, call, began_s, t0_s, relay, first)
+                return await _inside(gate, given, making)
         except MetabolicError as error:
             self._note(name, error)
             attempt = Attempt(
@@ -184,6 +196,7 @@ class Calls:
     ) -> Made:
         """Reach the backend, let the meter know, and collect the answer."""
         backend, pid = await self._reach(call.deployment)
+        asked_s, running = self._clock.monotonic_s() - t0_s, self._snapshot.running(call.deployment)
         first_token_s: float | None = None
 
         def noted() -> None:
@@ -216,7 +229,11 @@ class Calls:
             usage=reply.usage,
             choices=tuple(_choice(one) for one in reply.choices),
         )
-        return Made(attempt=attempt, reply=reply)
+        token_s = None
+        if self._admission is not None:
+            running = max(running, self._snapshot.running(call.deployment))
+            token_s = self._admission.saw(attempt, running=running, began_s=asked_s)
+        return Made(attempt=attempt, reply=reply, token_s=token_s)
 
     async def _stream(
         self,
@@ -273,6 +290,8 @@ class Calls:
 
     def _note(self, name: str, error: MetabolicError) -> None:
         """Remember who is better left alone for a while."""
+        if isinstance(error, Shed):
+            return  # our own gate
         if isinstance(error, Overloaded):
             self._health.busy(name, retry_after_s=error.retry_after_s)
         elif name not in self._endpoints:
@@ -287,6 +306,21 @@ class Calls:
         kept, self._backends = self._backends, {}
         await asyncio.gather(*(backend.aclose() for _, backend in kept.values()))
         await asyncio.gather(*self._closing)
+
+
+async def _inside(gate: Gate, given: Pass, making: Awaitable[Made]) -> Made:
+    """Make a call that was let in, and give its place back with what was learned."""
+    token_s, too_much = None, False
+    try:
+        made = await making
+        token_s = made.token_s
+    except MetabolicError as error:
+        too_much = refused(error)
+        raise
+    else:
+        return made
+    finally:
+        gate.leave(given, token_s=token_s, refused=too_much)
 
 
 def _choice(one: ReplyChoice) -> Choice:

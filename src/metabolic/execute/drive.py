@@ -93,6 +93,7 @@ class Drive:
     """
 
     __slots__ = (
+        "_ask",
         "_call",
         "_check",
         "_driver",
@@ -125,6 +126,7 @@ class Drive:
         """Prepare to drive ``decision``."""
         self._driver = driver
         self._request = request
+        self._ask = ask
         self._run = begin(decision, deadline_s=ask.limits.deadline_s)
         self._sink = sink
         self._gone = gone
@@ -227,6 +229,7 @@ class Drive:
                     t0_s=self._t0_s,
                     relay=self._relays.get(call.id),
                     first=lambda: self._first(call),
+                    ask=self._ask,
                 )
             except asyncio.CancelledError:
                 if self._why is None or self._task is None:

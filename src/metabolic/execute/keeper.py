@@ -107,6 +107,11 @@ class Keeper:
         """Return where each local deployment stands now, by name."""
         return tuple((name, track.now()) for name, track in self._tracks.items())
 
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """Return where the warm engines listen."""
+        found = (track.endpoint() for track in self._tracks.values())
+        return tuple(one for one in found if one is not None)
+
     def error(self, deployment: str) -> str | None:
         """Return why the last start of ``deployment`` failed; ``None``: it did not."""
         track = self._tracks.get(deployment)

@@ -121,6 +121,13 @@ class Snapshot:
         """Take over what an engine said of itself."""
         self._seen[deployment] = seen
 
+    def seen(self, deployment: str) -> Seen | None:
+        """Return what an engine said of itself, unless that is stale."""
+        seen = self._seen.get(deployment)
+        if seen is None or self._clock.monotonic_s() - seen.at_s > seen.stale_s:
+            return None
+        return seen
+
     def pace(self, paces: Mapping[str, Constants], limits: Mapping[str, int]) -> None:
         """Take over how fast deployments answer, to three digits, and how much each may do."""
         self._paces = {name: _three_digits(one) for name, one in paces.items()}

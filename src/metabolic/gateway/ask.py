@@ -32,6 +32,7 @@ _DELIVERIES: dict[bytes, Literal["auto", "stream", "hold"]] = {
 
 _TASKS = frozenset(TASKS)
 _SESSION_CHARS = 128
+_HIGHEST = 9
 
 
 class Virtual(Struct, frozen=True, kw_only=True):
@@ -94,7 +95,7 @@ def make_ask(
     virtual, pin = names.resolve(request.model)
     get = headers.get
     dial, task = get(b"metabolic-preference"), get(b"metabolic-task")
-    delivery = get(b"metabolic-delivery")
+    delivery, priority = get(b"metabolic-delivery"), get(b"metabolic-priority")
     wanted, tokens = measure(request)
     return Ask(
         id=request.id,
@@ -110,6 +111,7 @@ def make_ask(
         n=request.n,
         stream=request.stream,
         needs=wanted,
+        priority=0 if priority is None else _priority(priority),
         input_tokens=tokens,
         max_output_tokens=request.sampling.max_output_tokens,
         limits=_limits(headers),
@@ -163,6 +165,17 @@ def _delivery(value: bytes) -> Literal["auto", "stream", "hold"]:
     found = _DELIVERIES.get(value.strip().lower())
     if found is None:
         _refuse("metabolic-delivery", "must be auto, stream or hold")
+    return found
+
+
+def _priority(value: bytes) -> int:
+    """Read who goes first where calls must wait."""
+    try:
+        found = int(value)
+    except ValueError:
+        found = _HIGHEST + 1
+    if abs(found) > _HIGHEST:
+        _refuse("metabolic-priority", f"must be a whole number from -{_HIGHEST} to {_HIGHEST}")
     return found
 
 

@@ -46,6 +46,28 @@ _METABOLIC: tuple[tuple[str, str, str], ...] = (
     ("battery_ratio", "metabolic_battery_charge_ratio", "Charge of the battery."),
 )
 
+_LOAD: tuple[tuple[str, str, str], ...] = (
+    ("limit", "metabolic_deployment_concurrency_limit", "Answers it may work on at once."),
+    ("kv_used_ratio", "metabolic_deployment_kv_used_ratio", "Share of its cache in use."),
+    (
+        "prefix_hit_ratio",
+        "metabolic_deployment_prefix_hit_ratio",
+        "Share of prompt tokens found in its cache.",
+    ),
+    (
+        "acceptance_ratio",
+        "metabolic_deployment_acceptance_ratio",
+        "Share of drafted tokens it kept.",
+    ),
+    (
+        "preemptions_per_s",
+        "metabolic_deployment_preemptions_per_second",
+        "Answers set aside for want of cache.",
+    ),
+    ("ttft_s", "metabolic_deployment_ttft_seconds", "First token of an empty prompt."),
+    ("tpot_s", "metabolic_deployment_tpot_seconds", "Each further token of a lone answer."),
+)
+
 
 class Gauges:
     """A collector; every family is always given, without samples when nothing is known."""
@@ -147,6 +169,18 @@ def _loads(loads: tuple[Load, ...]) -> Iterator[Metric]:
         if load.energy_ratio is not None:
             ratio.add_metric(name, load.energy_ratio)
     yield from (state, running, waiting, healthy, ratio)
+    for field, name, text in _LOAD:
+        yield _known(loads, field, name, text)
+
+
+def _known(loads: tuple[Load, ...], field: str, name: str, text: str) -> Metric:
+    """Give one figure of every deployment of which it is known."""
+    family = GaugeMetricFamily(name, text, labels=("deployment",))
+    for load in loads:
+        value: float | None = getattr(load, field)
+        if value is not None:
+            family.add_metric((load.deployment,), value)
+    return family
 
 
 def _counters(runtime: Serving) -> Metric:

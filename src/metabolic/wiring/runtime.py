@@ -34,6 +34,7 @@ from metabolic.execute.sessions import Sessions, tool_call_ids
 from metabolic.execute.snapshot import Snapshot
 from metabolic.execute.vigil import Vigil
 from metabolic.wiring.blobs import Blobs
+from metabolic.wiring.capacity import Capacity
 from metabolic.wiring.fleet import assemble, has_local, store_of
 from metabolic.wiring.local import LocalFleet
 from metabolic.wiring.meters import Memory, meters_of
@@ -95,6 +96,14 @@ class Runtime:
         self._snapshot = Snapshot(
             assembled.fleet, clock=clock, health=self._health, states=self._local.keeper.states
         )
+        self._capacity = Capacity(
+            config.capacity,
+            assembled.fleet.deployments,
+            endpoints=assembled.endpoints,
+            local=self._local.keeper.endpoints,
+            snapshot=self._snapshot,
+            clock=clock,
+        )
         self._chooser = Chooser(config, assembled.fleet, self._probe.poll())
         self._vigil = Vigil(self._chooser.certificates, alarm=self._chooser.alarm)
         self._blobs = Blobs(self._ledger, clock)
@@ -136,6 +145,7 @@ class Runtime:
                 metered=frozenset(
                     name for name in endpoints if self._fleet[name].device is not None
                 ),
+                admission=self._capacity.admission,
             ),
             validators=tuple(
                 plugins.validator(one.kind, one.options) for one in routing.validators
@@ -153,6 +163,7 @@ class Runtime:
             asyncio.create_task(self._follow(), name="state"),
             asyncio.create_task(self._meter.run(), name="meter"),
             asyncio.create_task(self._remember(), name="memory"),
+            *self._capacity.start(),
         ]
 
     async def aclose(self, *, drain_s: float) -> None:
@@ -176,7 +187,16 @@ class Runtime:
         Raises:
             ConfigError: it changes what only a restart can change; the old one stays in force.
         """
-        for table in ("deployments", "models", "engines", "sense", "ledger", "sensors", "meters"):
+        for table in (
+            "deployments",
+            "models",
+            "engines",
+            "capacity",
+            "sense",
+            "ledger",
+            "sensors",
+            "meters",
+        ):
             if getattr(config, table) != getattr(self.config, table):
                 message = f"{table} cannot change while running: restart to change it"
                 raise ConfigError(message)
@@ -352,6 +372,7 @@ class Runtime:
             yield f"ledger.{name}", float(count)
         for name, value in self._meter.counters():
             yield f"meter.{name}", value
+        yield from self._capacity.counters()
         yield "probe.cpu_seconds", self._probe.stats().cpu_s
         for info in self._local.info():
             yield f"engine.{info.deployment}.restarts", float(info.restarts)

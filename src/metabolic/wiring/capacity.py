@@ -1,0 +1,115 @@
+"""Gates, paces and the scraper of a configuration, put together."""
+
+__all__ = ["Capacity"]
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+
+from metabolic.config.capacity import CapacityTable
+from metabolic.core.fleet import Deployment, Endpoint
+from metabolic.core.ports import Clock
+from metabolic.decide.admit import Rules
+from metabolic.execute.admission import Admission, Conditions, Gate
+from metabolic.execute.admission_pace import Paces
+from metabolic.execute.scrape import Scraper, Target, fetch
+from metabolic.execute.snapshot import Snapshot
+
+_PERIOD_S = 1.0
+
+
+class Capacity:
+    """What bounds and watches the deployments that are ours: local ones and pools.
+
+    A remote API is neither asked nor held up: it says itself when it has had enough.
+    """
+
+    def __init__(
+        self,
+        table: CapacityTable,
+        fleet: Sequence[Deployment],
+        *,
+        endpoints: Mapping[str, Endpoint],
+        local: Callable[[], Iterable[Endpoint]],
+        snapshot: Snapshot,
+        clock: Clock,
+    ) -> None:
+        """``endpoints`` are those that need no engine, ``local`` returns those of warm engines."""
+        self._table, self._clock, self._snapshot, self._local = table, clock, snapshot, local
+        ours = [one for one in fleet if one.kind != "remote"] if table.enabled else []
+        self._slots = {one.name: one.slots for one in ours}
+        self._pools = [Target.of(endpoints[one.name]) for one in ours if one.name in endpoints]
+        gates = {one.name: self._gate(one) for one in ours}
+        self.admission = Admission(gates, Paces(fleet), clock=clock) if table.enabled else None
+        self.scraper = Scraper(
+            self._targets,
+            clock=clock,
+            fetch=fetch,
+            in_flight=snapshot.running,
+            heard=snapshot.hear,
+            period_s=table.scrape_period_s or _PERIOD_S,
+        )
+
+    def _gate(self, one: Deployment) -> Gate:
+        """Return the gate of a deployment."""
+        table = self._table
+        most = table.max_concurrency or one.slots
+        rules = Rules(
+            most=most,
+            start=min(table.start_concurrency or one.slots, most),
+            slow_ratio=table.slow_ratio,
+            queue=table.queue,
+            wait_s=table.queue_wait_s,
+        )
+        return Gate(one.name, rules, clock=self._clock, now=lambda: self._now(one.name))
+
+    def _now(self, name: str) -> Conditions:
+        """Return what holds for a deployment now."""
+        machine, seen = self._snapshot.metabolic, self._snapshot.seen(name)
+        return Conditions(
+            throttle_risk_ratio=machine.throttle_risk_ratio,
+            memory_ratio=machine.memory_pressure_ratio,
+            kv_used_ratio=None if seen is None else seen.observed.kv_used_ratio,
+            kv_capacity_tokens=None if seen is None else seen.observed.kv_capacity_tokens,
+            preempting=seen is not None and bool(seen.preemptions_per_s),
+        )
+
+    def _targets(self) -> list[Target]:
+        """Return who can be asked now."""
+        return [*self._pools, *(Target.of(one) for one in self._local())]
+
+    def start(self) -> list["asyncio.Task[None]"]:
+        """Begin to ask and to learn."""
+        if not self._slots:
+            return []
+        made: list[Coroutine[None, None, None]] = [self._learn()]
+        if self._table.scrape_period_s:
+            made.append(self.scraper.run())
+        return [asyncio.create_task(one, name="capacity") for one in made]
+
+    async def _learn(self) -> None:
+        """Solve for paces and look at the lines, once a second."""
+        while True:
+            await self._clock.sleep(_PERIOD_S)
+            self.refresh()
+
+    def refresh(self) -> None:
+        """Let decisions know what was learned; let in who may come by now."""
+        if self.admission is None:
+            return
+        self.admission.paces.refit()
+        limits = {
+            name: limit
+            for name, limit in self.admission.limits().items()
+            if limit < self._slots[name]
+        }
+        self._snapshot.pace(self.admission.paces.found(), limits)
+        self.admission.open()
+
+    def counters(self) -> Iterable[tuple[str, float]]:
+        """Return counters of gates and scraper, by dotted names."""
+        yield "scrape.asked", float(self.scraper.scrapes)
+        yield "scrape.unheard", float(self.scraper.failures)
+        for name, gate in self.admission.gates.items() if self.admission is not None else ():
+            yield f"admission.{name}.admitted", float(gate.admitted)
+            yield f"admission.{name}.shed", float(gate.shed)
+            yield f"admission.{name}.waited_s", gate.waited_s
