@@ -20,6 +20,7 @@ __all__ = [
     "meter",
     "options",
     "sensor",
+    "traits",
     "validator",
 ]
 
@@ -31,6 +32,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 import msgspec
 
 from metabolic.config import Secret
+from metabolic.core.engine import EngineTraits
 from metabolic.core.errors import ConfigError
 from metabolic.core.fleet import Endpoint, LaunchSpec
 from metabolic.core.ports import Backend, Classifier, Engine, Ledger, Meter, Sensor, Validator
@@ -78,6 +80,7 @@ BUILTIN: Mapping[str, Mapping[str, str]] = {
         "rules": "metabolic.classify.rules",
     },
     "backends": {
+        "anthropic": "metabolic.backends.anthropic",
         "fake": "metabolic.backends.fake",
         "openai": "metabolic.backends.openai",
     },
@@ -199,6 +202,12 @@ def ledger(kind: str, table: Mapping[str, object] | None = None) -> Ledger:
 def backend(kind: str, table: Mapping[str, object] | None = None, *, endpoint: Endpoint) -> Backend:
     """Return a backend that talks to ``endpoint``. Raises ``ConfigError``."""
     return cast("Backend", _create("backends", kind, table, endpoint=endpoint))
+
+
+def traits(name: str) -> EngineTraits:
+    """Return what differs at an engine from OpenAI's API. Raises ``ConfigError``."""
+    found = importlib.import_module("metabolic.backends.traits")
+    return cast("EngineTraits", found.find(name))
 
 
 def engine(kind: str, table: Mapping[str, object] | None = None, *, spec: LaunchSpec) -> Engine:

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 
 import aiohttp
 
-from metabolic.backends.transport import Headers, Link, Response
+from metabolic.backends.transport import Headers, Link, Own, Response
 from metabolic.core.errors import BackendError, BadReply, TimedOut, Unreachable
 
 _MAX_HEAD_BYTES = 65_536
@@ -35,9 +35,9 @@ class AioTransport:
         self._session: aiohttp.ClientSession | None = None
         self._closed = False
 
-    async def fetch(self, method: str, path: str, body: bytes = b"") -> Response:
+    async def fetch(self, method: str, path: str, body: bytes = b"", headers: Own = ()) -> Response:
         """Return the whole response, whatever its status."""
-        response = await self._request(method, path, body)
+        response = await self._request(method, path, body, headers)
         try:
             whole = await self._whole(response)
         except BaseException:
@@ -45,9 +45,9 @@ class AioTransport:
             raise
         return Response(status=response.status, headers=_headers(response), body=whole)
 
-    async def open(self, path: str, body: bytes) -> "AioDownload":
+    async def open(self, path: str, body: bytes, headers: Own = ()) -> "AioDownload":
         """Post, and return as soon as the status and the headers are known."""
-        return AioDownload(await self._request("POST", path, body))
+        return AioDownload(await self._request("POST", path, body, headers))
 
     async def aclose(self) -> None:
         """Close every connection; calls under way end as ``Unreachable``."""
@@ -69,11 +69,13 @@ class AioTransport:
             raise _translated(exc, begun=True) from exc
         return b"".join(parts)
 
-    async def _request(self, method: str, path: str, body: bytes) -> aiohttp.ClientResponse:
+    async def _request(
+        self, method: str, path: str, body: bytes, headers: Own
+    ) -> aiohttp.ClientResponse:
         """Send and wait for the head; replace a stale connection once."""
         trace = SimpleNamespace(reused=False)
         try:
-            return await self._send(method, path, body, trace)
+            return await self._send(method, path, body, headers, trace)
         except aiohttp.ServerDisconnectedError as exc:
             if not trace.reused or self._closed:
                 raise _translated(exc, begun=False) from exc
@@ -83,17 +85,18 @@ class AioTransport:
         except (aiohttp.ClientError, OSError) as exc:
             raise _translated(exc, begun=False) from exc
         try:
-            return await self._send(method, path, body, SimpleNamespace(reused=False))
+            return await self._send(method, path, body, headers, SimpleNamespace(reused=False))
         except (aiohttp.ClientError, OSError) as exc:
             raise _translated(exc, begun=False) from exc
 
     async def _send(
-        self, method: str, path: str, body: bytes, trace: SimpleNamespace
+        self, method: str, path: str, body: bytes, headers: Own, trace: SimpleNamespace
     ) -> aiohttp.ClientResponse:
         return await self._open_session().request(
             method,
             self._link.target.origin + path,
             data=body or None,
+            headers=dict(headers) or None,
             allow_redirects=False,
             ssl=self._tls,
             proxy=self._proxy,

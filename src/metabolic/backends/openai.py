@@ -1,26 +1,41 @@
 """A backend for whatever speaks OpenAI's dialect: llama.cpp, vLLM, SGLang, Ollama, hosted APIs.
 
+What differs between them is in ``metabolic.backends.traits``, by the endpoint's ``engine``.
+
 Plain ``http://`` deployments are reached by Metabolic's own client, ``https://`` and proxied ones
 by aiohttp, which is imported only then. Waiting is bounded here while connecting only; all other
 time limits belong to whoever calls, and work by cancellation, which closes the socket at once.
 """
 
-__all__ = ["OpenAIBackend", "OpenAIStream", "Options", "create"]
+__all__ = [
+    "OpenAIBackend",
+    "OpenAIStream",
+    "Options",
+    "Reads",
+    "connect",
+    "create",
+    "read_refusal",
+]
 
 import asyncio
 import ssl
 import time
-from typing import Literal
+from collections.abc import Mapping
+from typing import Literal, Protocol
+from urllib.parse import quote
 from urllib.request import getproxies, proxy_bypass
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from metabolic.backends.rawhttp import RawTransport
 from metabolic.backends.reader import Reader
 from metabolic.backends.status import failure
+from metabolic.backends.traits import find
 from metabolic.backends.transport import Download, Headers, Link, Target, Transport, target
-from metabolic.backends.wire import reply_of, upstream_body
+from metabolic.backends.wire import NEVER_FORWARDED, reply_of, upstream_body
 from metabolic.core.attempt import Call, Reply
+from metabolic.core.engine import EngineTraits
 from metabolic.core.errors import BackendError, ConfigError
 from metabolic.core.fleet import Endpoint, Variant
 from metabolic.core.request import Request
@@ -29,6 +44,7 @@ _PATHS = {
     "chat": "/chat/completions",
     "completions": "/completions",
     "embeddings": "/embeddings",
+    "models": "/models",
 }
 _OK = 200
 _GONE_PATHS = frozenset({401, 403, 404, 405, 501})
@@ -65,7 +81,8 @@ class Options(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ``proxy``: ``None`` takes the environment's (``HTTPS_PROXY``, ``NO_PROXY``), ``""`` none.
     ``ca_file``: certificates to trust instead of the system's. ``headers`` go out with every
     request. ``variants`` are those a call may name. ``max_event_bytes`` bounds one event of a
-    stream, ``max_reply_bytes`` a whole answer.
+    stream, ``max_reply_bytes`` a whole answer. ``api_version`` is Azure's (``None``: the engine's
+    own; without effect elsewhere).
     """
 
     transport: Literal["auto", "raw", "aiohttp"] = "auto"
@@ -79,6 +96,7 @@ class Options(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     proxy: str | None = None
     headers: dict[str, str] = {}
     variants: tuple[Variant, ...] = ()
+    api_version: str | None = None
 
     def __repr__(self) -> str:
         """Show no header's value and no proxy: they may hold keys."""
@@ -89,38 +107,64 @@ def create(options: Options, *, endpoint: Endpoint) -> "OpenAIBackend":
     """Return a backend for ``endpoint``; nothing is connected yet.
 
     Raises:
+        ConfigError: the base URL, the key or a header is malformed, or the engine unknown.
+    """
+    traits = find(endpoint.engine)
+    where, transport = connect(options, endpoint, traits)
+    return OpenAIBackend(
+        options=options,
+        endpoint=endpoint,
+        traits=traits,
+        paths=_paths(where, endpoint.model, traits, options.api_version),
+        transport=transport,
+    )
+
+
+def connect(options: Options, endpoint: Endpoint, traits: EngineTraits) -> tuple[Target, Transport]:
+    """Return the address and a transport to it that is not connected yet.
+
+    Raises:
         ConfigError: the base URL, the key or a header is malformed.
     """
     where = target(endpoint.base_url)
     link = Link(
         target=where,
-        headers=_headers(options, endpoint.api_key),
+        headers=_headers(options, endpoint.api_key, traits),
         connect_timeout_s=options.connect_timeout_s,
         max_connections=options.max_connections,
         max_body_bytes=options.max_reply_bytes,
     )
-    return OpenAIBackend(
-        options=options, endpoint=endpoint, prefix=where.prefix, transport=_transport(options, link)
-    )
+    return where, _transport(options, link)
 
 
 class OpenAIBackend:
     """Talks to one deployment; see ``Backend`` for what it offers."""
 
     def __init__(
-        self, *, options: Options, endpoint: Endpoint, prefix: str, transport: Transport
+        self,
+        *,
+        options: Options,
+        endpoint: Endpoint,
+        traits: EngineTraits,
+        paths: Mapping[str, str],
+        transport: Transport,
     ) -> None:
-        """Take over the transport."""
+        """Take over the transport; ``paths`` are whole, by what is asked for."""
         self._options = options
         self._model = endpoint.model
         self._secret = endpoint.api_key
-        self._prefix = prefix
-        self._paths = {dialect: prefix + path for dialect, path in _PATHS.items()}
+        self._traits = traits
+        self._dropped = NEVER_FORWARDED.union(traits.drops)
+        self._limit = traits.output_limit
+        self._gives_logprobs = traits.logprobs
+        self._paths = paths
         self._transport = transport
         self._variants = {variant.name: variant for variant in options.variants}
 
     async def complete(self, request: Request, call: Call) -> Reply:
         """Return the whole answer; cancelling the task closes the upstream connection."""
+        if call.logprobs and not self._gives_logprobs:
+            call = replace(call, logprobs=False)
         body = self._body(request, call, streamed=False)
         response = await self._transport.fetch("POST", self._paths[request.dialect], body)
         if response.status != _OK:
@@ -129,6 +173,8 @@ class OpenAIBackend:
 
     async def stream(self, request: Request, call: Call) -> "OpenAIStream":
         """Begin a streamed answer; returns when the upstream's status is known to be 200."""
+        if call.logprobs and not self._gives_logprobs:
+            call = replace(call, logprobs=False)
         body = self._body(request, call, streamed=True)
         download = await self._transport.open(self._paths[request.dialect], body)
         if download.status != _OK:
@@ -141,14 +187,15 @@ class OpenAIBackend:
     async def healthy(self) -> bool:
         """Say whether the deployment answers its health check; never raises.
 
-        ``/health`` decides where it exists; elsewhere the list of models must come.
+        The engine's health path decides where it exists; elsewhere the list of models must come.
         """
         try:
             async with asyncio.timeout(self._options.health_timeout_s):
-                health = await self._transport.fetch("GET", "/health")
-                if health.status not in _GONE_PATHS:
-                    return health.status == _OK
-                models = await self._transport.fetch("GET", f"{self._prefix}/models")
+                if self._traits.health is not None:
+                    health = await self._transport.fetch("GET", self._traits.health)
+                    if health.status not in _GONE_PATHS:
+                        return health.status == _OK
+                models = await self._transport.fetch("GET", self._paths["models"])
         except (TimeoutError, BackendError):
             return False
         return models.status == _OK
@@ -159,25 +206,58 @@ class OpenAIBackend:
 
     def _body(self, request: Request, call: Call, *, streamed: bool) -> bytes:
         variant = self._variants.get(call.variant) if call.variant is not None else None
-        return upstream_body(request, call, model=self._model, streamed=streamed, variant=variant)
+        return upstream_body(
+            request,
+            call,
+            model=self._model,
+            streamed=streamed,
+            variant=variant,
+            dropped=self._dropped,
+            output_limit=self._limit,
+        )
 
     async def _refused(self, download: Download) -> BackendError:
         """Read what a response other than 200 says, within bounds, and return it as an error."""
-        parts: list[bytes] = []
-        size = 0
-        try:
-            async with asyncio.timeout(self._options.connect_timeout_s):
-                while size <= self._options.max_event_bytes and (part := await download.read()):
-                    parts.append(part)
-                    size += len(part)
-        except (TimeoutError, BackendError):
-            parts = []
-        finally:
-            download.close()
-        return self._failure(download.status, download.headers, b"".join(parts))
+        said = await read_refusal(download, self._options)
+        return self._failure(download.status, download.headers, said)
 
     def _failure(self, status: int, headers: Headers, body: bytes) -> BackendError:
         return failure(status, headers, body, secret=self._secret, now_s=time.time())
+
+
+async def read_refusal(download: Download, options: Options) -> bytes:
+    """Return what a response other than 200 says, within bounds, and close it."""
+    parts: list[bytes] = []
+    size = 0
+    try:
+        async with asyncio.timeout(options.connect_timeout_s):
+            while size <= options.max_event_bytes and (part := await download.read()):
+                parts.append(part)
+                size += len(part)
+    except (TimeoutError, BackendError):
+        parts = []
+    finally:
+        download.close()
+    return b"".join(parts)
+
+
+class Reads(Protocol):
+    """What a stream needs of the reader of a dialect; ``Reader`` is OpenAI's."""
+
+    done: bool
+    error: BackendError | None
+
+    def feed(self, data: bytes) -> bytes:
+        """Return the events that ``data`` completes and the client may have."""
+        ...
+
+    def finish(self) -> bytes:
+        """Take the proper end of the body, and return what is left for the client."""
+        ...
+
+    def reply(self) -> Reply:
+        """Return what was answered so far."""
+        ...
 
 
 class OpenAIStream:
@@ -185,7 +265,7 @@ class OpenAIStream:
 
     __slots__ = ("_download", "_ended", "_reader")
 
-    def __init__(self, download: Download, reader: Reader) -> None:
+    def __init__(self, download: Download, reader: Reads) -> None:
         """Take over the response."""
         self._download = download
         self._reader = reader
@@ -260,11 +340,28 @@ def _tls(options: Options) -> ssl.SSLContext:
     return context
 
 
-def _headers(options: Options, api_key: str | None) -> tuple[tuple[str, str], ...]:
+def _paths(where: Target, model: str, traits: EngineTraits, version: str | None) -> dict[str, str]:
+    """Return the whole path of everything that is asked for."""
+    prefix, given = where.prefix, dict(traits.paths)
+    if traits.origin_paths and not prefix.endswith("/openai/v1"):
+        query = f"?api-version={version or traits.api_version}"
+        name = quote(model, safe="")
+        return {what: path.replace("{model}", name) + query for what, path in given.items()}
+    if traits.origin_paths:
+        given = {}
+    return {what: prefix + given.get(what, path) for what, path in _PATHS.items()}
+
+
+def _headers(
+    options: Options, api_key: str | None, traits: EngineTraits
+) -> tuple[tuple[str, str], ...]:
     """Return the headers of every request, checked: no value can begin another header."""
     headers = [("content-type", "application/json"), ("user-agent", "metabolic")]
     if api_key:
-        headers.append(("authorization", f"Bearer {api_key}"))
+        bearer = traits.auth == "authorization"
+        headers.append((traits.auth, f"Bearer {api_key}" if bearer else api_key))
+    own = {name.lower() for name in options.headers}
+    headers.extend((name, value) for name, value in traits.headers if name not in own)
     for name, value in options.headers.items():
         if name.lower() in _OUR_HEADERS:
             message = f"headers: {name!r} is not yours to set"
@@ -275,7 +372,7 @@ def _headers(options: Options, api_key: str | None) -> tuple[tuple[str, str], ..
             message = f"headers: {name!r} is not a header's name"
             raise ConfigError(message)
         if not value.isascii() or not value.isprintable():
-            message = f"{'api_key' if name == 'authorization' else f'headers: {name!r}'}: \
+            message = f"{'api_key' if name == traits.auth else f'headers: {name!r}'}: \
 the value holds what no header may hold"
             raise ConfigError(message)
     return tuple(headers)

@@ -11,7 +11,7 @@ import asyncio
 from collections import deque
 
 from metabolic.backends.rawconn import Connection, Exchange
-from metabolic.backends.transport import Link, Response
+from metabolic.backends.transport import Link, Own, Response
 from metabolic.core.errors import TimedOut, Unreachable
 
 _MAX_IDLE_S = 60.0
@@ -34,9 +34,11 @@ class RawTransport:
         self._waiters: deque[asyncio.Future[None]] = deque()
         self._closed = False
 
-    async def fetch(self, method: str, path: str, body: bytes = b"") -> Response:
+    async def fetch(self, method: str, path: str, body: bytes = b"", headers: Own = ()) -> Response:
         """Return the whole response, whatever its status."""
         head = self._head(method, path, len(body))
+        if headers:
+            head = self._with(head, headers)
         exchange = await self._exchange(head, body, streamed=False)
         parts = exchange.parts
         return Response(
@@ -45,9 +47,12 @@ class RawTransport:
             body=parts[0] if len(parts) == 1 else b"".join(parts),
         )
 
-    async def open(self, path: str, body: bytes) -> Exchange:
+    async def open(self, path: str, body: bytes, headers: Own = ()) -> Exchange:
         """Post, and return as soon as the status and the headers are known."""
-        return await self._exchange(self._head("POST", path, len(body)), body, streamed=True)
+        head = self._head("POST", path, len(body))
+        if headers:
+            head = self._with(head, headers)
+        return await self._exchange(head, body, streamed=True)
 
     async def aclose(self) -> None:
         """Close every connection; calls under way end as ``Unreachable``."""
@@ -84,6 +89,15 @@ class RawTransport:
             if method == "POST":
                 self._posts[path] = start
         return b"%b%d\r\n\r\n" % (start, length)
+
+    @staticmethod
+    def _with(head: bytes, headers: Own) -> bytes:
+        """Return a head with a request's own headers in place of the link's."""
+        own = {name for name, _ in headers}
+        lines = head.decode("latin-1").split("\r\n")[:-2]
+        kept = [line for line in lines if line.partition(":")[0] not in own]
+        kept.extend(f"{name}: {value}" for name, value in headers)
+        return ("\r\n".join(kept) + "\r\n\r\n").encode("latin-1")
 
     async def _exchange(self, head: bytes, body: bytes, *, streamed: bool) -> Exchange:
         """Send and wait for the whole response (streamed: for its head); replace a stale one."""

@@ -1,6 +1,16 @@
 """The one small protocol both HTTP transports speak, and the address they speak to."""
 
-__all__ = ["Download", "Headers", "Link", "Response", "Target", "Transport", "header", "target"]
+__all__ = [
+    "Download",
+    "Headers",
+    "Link",
+    "Own",
+    "Response",
+    "Target",
+    "Transport",
+    "header",
+    "target",
+]
 
 from typing import Protocol
 from urllib.parse import urlsplit
@@ -11,6 +21,9 @@ from metabolic.core.errors import ConfigError
 
 Headers = tuple[tuple[bytes, bytes], ...]
 """Header names in lower case, and values, in order."""
+
+Own = tuple[tuple[str, str], ...]
+"""One request's own headers: names in lower case, printable ASCII values."""
 
 
 class Response(Struct, frozen=True, kw_only=True, gc=False):
@@ -46,13 +59,16 @@ class Download(Protocol):
 
 
 class Transport(Protocol):
-    """Sends requests to one target. Raises ``BackendError`` only; cancelling closes the socket."""
+    """Sends requests to one target. Raises ``BackendError`` only; cancelling closes the socket.
 
-    async def fetch(self, method: str, path: str, body: bytes = b"") -> Response:
+    ``headers`` are this request's own, in place of the link's of that name.
+    """
+
+    async def fetch(self, method: str, path: str, body: bytes = b"", headers: Own = ()) -> Response:
         """Return the whole response, whatever its status."""
         ...
 
-    async def open(self, path: str, body: bytes) -> Download:
+    async def open(self, path: str, body: bytes, headers: Own = ()) -> Download:
         """Post, and return as soon as the status and the headers are known."""
         ...
 

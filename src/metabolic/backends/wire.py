@@ -53,18 +53,26 @@ _choices = msgspec.json.Decoder(list[Fields])
 _answered = msgspec.json.Decoder(Answered)
 
 
-def upstream_body(
-    request: Request, call: Call, *, model: str, streamed: bool, variant: Variant | None = None
+def upstream_body(  # noqa: PLR0913 - what differs between upstreams
+    request: Request,
+    call: Call,
+    *,
+    model: str,
+    streamed: bool,
+    variant: Variant | None = None,
+    dropped: frozenset[str] = NEVER_FORWARDED,
+    output_limit: str | None = None,
 ) -> bytes:
     """Return the body to send: the client's, with only what must differ set.
 
     Set are ``model``; ``stream`` and ``stream_options.include_usage`` as ``streamed`` says;
-    ``logprobs`` when the call wants them; and what ``variant`` names. ``NEVER_FORWARDED`` is
-    dropped.
+    ``logprobs`` when the call wants them; and what ``variant`` names. ``dropped`` holds
+    ``NEVER_FORWARDED`` and what the upstream refuses; ``output_limit`` is the only name it knows
+    for the limit on tokens.
     """
     fields = _fields.decode(request.body)
-    if not NEVER_FORWARDED.isdisjoint(fields):
-        for name in NEVER_FORWARDED.intersection(fields):
+    if not dropped.isdisjoint(fields):
+        for name in dropped.intersection(fields):
             del fields[name]
     fields["model"] = Raw(_encode(model))
     if streamed:
@@ -78,6 +86,8 @@ def upstream_body(
         fields["logprobs"] = _TRUE if request.dialect == "chat" else _ONE
     if variant is not None:
         _vary(fields, request, variant)
+    if output_limit is not None:
+        _rename_limit(fields, output_limit)
     return _encode(fields)
 
 
@@ -146,6 +156,14 @@ def _vary(fields: Fields, request: Request, variant: Variant) -> None:
     if most is not None and (asked is None or asked > most):
         name = "max_completion_tokens" if "max_completion_tokens" in fields else "max_tokens"
         fields[name] = Raw(_encode(most))
+
+
+def _rename_limit(fields: Fields, name: str) -> None:
+    """Ask for at most so many tokens by the name the upstream knows."""
+    for other in ("max_completion_tokens", "max_tokens"):
+        if other != name and other in fields:
+            limit = fields.pop(other)
+            fields.setdefault(name, limit)
 
 
 def _choice(choice: ChunkChoice) -> ReplyChoice:

@@ -177,9 +177,10 @@ class VariantTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 class DeploymentTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``[[deployment]]``: a model somewhere that can answer.
 
-    ``local`` needs ``model``, an id of the catalogue; the others need ``base_url``, any
-    OpenAI-compatible one. ``pool`` is a fleet of replicas of one's own; ``remote`` an API that
-    bills per token. Prices are dollars per million tokens; ``None`` is unknown.
+    ``local`` needs ``model``, an id of the catalogue; the others need ``base_url``. ``engine``
+    says what answers there; ``openai`` is anything compatible. ``pool`` is a fleet of replicas
+    that picks among them itself; ``remote`` an API that bills per token. ``backend`` ``None`` is
+    the engine's. Prices are dollars per million tokens; ``None`` is unknown.
     ``device`` is the one of this machine that a ``pool`` runs on, ``usd_per_hour`` its rent.
     ``options`` are the backend's own (a proxy, headers, a CA file), for all but ``local``.
     """
@@ -190,7 +191,8 @@ class DeploymentTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     base_url: Url | None = None
     upstream_model: str | None = None
     api_key: Secret | None = None
-    backend: str = "openai"
+    engine: str = "openai"
+    backend: str | None = None
     tier: Tier | None = None
     active_parameters: Count | None = None
     total_parameters: Count | None = None
@@ -231,7 +233,8 @@ class DeploymentTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
             base_url=self.base_url.rstrip("/"),
             model=self.upstream_model or self.name,
             api_key=self.api_key.reveal() if self.api_key else None,
-            backend=self.backend,
+            backend=self.backend or ("anthropic" if self.engine == "anthropic" else "openai"),
+            engine=self.engine,
         )
 
 

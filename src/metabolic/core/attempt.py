@@ -315,7 +315,8 @@ class Reply(Struct, frozen=True, kw_only=True, gc=False):
     """An engine's whole answer; never recorded.
 
     ``body`` is the answer as the client will get it: the JSON of a whole answer, or ``b""`` when
-    the answer was streamed and is held as events.
+    the answer was streamed and is held as events. It is OpenAI's, or the request's own dialect
+    where the upstream speaks that.
     """
 
     choices: tuple[ReplyChoice, ...] = ()

@@ -33,23 +33,7 @@ import msgspec
 from msgspec import Struct
 
 from metabolic.testing import fakeanswers, faultnames, faults
-
-_CHAT, _TEXT, _VECTORS = "/v1/chat/completions", "/v1/completions", "/v1/embeddings"
-
-
-class Seen(Struct, frozen=True, kw_only=True):
-    """One request as it came in; ``at_s`` is monotonic time, header names are lower case."""
-
-    at_s: float
-    method: str
-    path: str
-    headers: tuple[tuple[str, str], ...]
-    body: bytes
-    model: str = ""
-
-    def header(self, name: str) -> str | None:
-        """Return a header's value; ``None`` when it was not sent."""
-        return next((value for key, value in self.headers if key == name), None)
+from metabolic.testing.fakedialect import Dialect, Seen
 
 
 class Gone(Struct, frozen=True, kw_only=True):
@@ -59,7 +43,7 @@ class Gone(Struct, frozen=True, kw_only=True):
     model: str
 
 
-class FakeServer:
+class FakeServer(Dialect):
     """The server; use it as ``async with FakeServer() as server`` and read ``server.base_url``.
 
     ``seen`` are all requests, ``gone`` all clients that left too early, ``accepted`` counts
@@ -75,14 +59,11 @@ class FakeServer:
         tls: ssl.SSLContext | None = None,
     ) -> None:
         """Prepare; with ``api_key`` a request without it is answered 401."""
-        self.answers = dict(answers or {})
-        self.api_key = api_key
-        self.models = models
+        super().__init__(answers=answers, api_key=api_key, models=models)
         self.seen: list[Seen] = []
         self.gone: list[Gone] = []
         self.accepted = 0
         self.sent_bytes = 0
-        self.healthy = True
         self.port = 0
         self._tls = tls
         self._server: asyncio.Server | None = None
@@ -251,17 +232,13 @@ class _Line(asyncio.Protocol):
         self.send(faults.head(status, length=len(body)) + body)
 
     def _error(self, status: int, message: str) -> None:
-        error = {"message": message, "type": "invalid_request_error", "param": None, "code": None}
-        self._json(status, msgspec.json.encode({"error": error}))
+        self._json(status, self._server.error_body(status, message))
 
     def _get(self, path: str) -> None:
-        if path == "/health":
-            self._json(200 if self._server.healthy else 503, b'{"status":"ok"}')
-        elif path == "/seen":
-            self._json(200, self._server.traces())
-        elif path == "/v1/models":
-            names = [{"id": name, "object": "model"} for name in self._server.models]
-            self._json(200, msgspec.json.encode({"object": "list", "data": names}))
+        found = (200, self._server.traces()) if path == "/seen" else self._server.page(path)
+        status, body = found or (404, b"")
+        if body:
+            self._json(status, body)
         else:
             self._error(404, "no such path")
 
@@ -272,22 +249,26 @@ class _Line(asyncio.Protocol):
             self._server.note(seen)
             self._error(400, "not a JSON object")
             return
-        self._model = str(ask.get("model", ""))
-        self._server.note(msgspec.structs.replace(seen, model=self._model))
-        wanted = self._server.api_key
-        if wanted is not None and seen.header("authorization") != f"Bearer {wanted}":
+        server = self._server
+        self._model = server.model_of(ask, seen)
+        server.note(msgspec.structs.replace(seen, model=self._model))
+        kind = server.kind_of(seen.path)
+        if not server.admits(seen):
             self._error(401, f"Incorrect API key provided: {seen.header('authorization')}")
-        elif seen.path not in {_CHAT, _TEXT, _VECTORS}:
+        elif kind is None:
             self._error(404, "no such path")
         else:
-            self._answer(ask, seen.path)
+            self._answer(ask, kind)
 
-    def _answer(self, ask: dict[str, Any], path: str) -> None:
+    def _answer(self, ask: dict[str, Any], kind: str) -> None:
         fault = self._fault()
         wait_s = self._wait_s()
-        scene = self._scene(ask, path)
+        scene = self._server.scene(ask, kind, model=self._model)
+        turn = self._server.turn(ask, scene)
         if fault is not None:
             self._run(fault(self, scene))
+        elif turn is not None:
+            self._run(turn(self))
         elif not scene.streamed and not wait_s:
             self._json(200, scene.body)
         else:
@@ -308,21 +289,6 @@ class _Line(asyncio.Protocol):
     def _wait_s(self) -> float:
         word, _, number = self._model.partition("#")[0].partition(":")
         return float(number) / 1000 if word == "slow" else 0.0
-
-    def _scene(self, ask: dict[str, Any], path: str) -> faults.Scene:
-        if path == _VECTORS:
-            return faults.Scene(streamed=False, body=fakeanswers.embeddings_body(ask), events=())
-        word, _, said = self._model.partition(":")
-        text = said if word == "say" else self._server.answers.get(self._model, fakeanswers.TEXT)
-        logprob = -3.0 if word == "doubt" else -0.05
-        told = fakeanswers.tell(ask, text=text, logprob=logprob)
-        chat = path == _CHAT
-        streamed = ask.get("stream") is True
-        return faults.Scene(
-            streamed=streamed,
-            body=b"" if streamed else fakeanswers.chat_body(ask, told, chat=chat),
-            events=tuple(fakeanswers.chat_events(ask, told, chat=chat)) if streamed else (),
-        )
 
     async def _healthy(self, scene: faults.Scene, wait_s: float) -> None:
         if not scene.streamed:

@@ -4,6 +4,7 @@
 __all__ = [
     "Fault",
     "Line",
+    "SSE",
     "Scene",
     "after",
     "chunk",
@@ -77,7 +78,7 @@ class Scene(Struct, frozen=True, kw_only=True):
 Fault = Callable[[Line, Scene], Awaitable[None]]
 
 _JSON = b"content-type: application/json\r\n"
-_SSE = b"content-type: text/event-stream\r\ntransfer-encoding: chunked\r\n"
+SSE = b"content-type: text/event-stream\r\ntransfer-encoding: chunked\r\n"
 
 
 def head(status: int, headers: bytes = _JSON, *, length: int | None = None) -> bytes:
@@ -118,7 +119,7 @@ def cut(events: int, *, then: str = "close") -> Fault:
 
     async def fault(line: Line, scene: Scene) -> None:
         if scene.streamed:
-            line.send(head(200, _SSE) + b"".join(chunk(event) for event in scene.events[:events]))
+            line.send(head(200, SSE) + b"".join(chunk(event) for event in scene.events[:events]))
         else:
             line.send(head(200, length=len(scene.body)) + scene.body[: len(scene.body) // 2])
         await line.drained()
@@ -182,7 +183,7 @@ async def long_length(line: Line, scene: Scene) -> None:
 async def drip(line: Line, scene: Scene) -> None:
     """Send the answer a few bytes at a time."""
     if scene.streamed:
-        whole = head(200, _SSE) + b"".join(chunk(event) for event in (*scene.events, b""))
+        whole = head(200, SSE) + b"".join(chunk(event) for event in (*scene.events, b""))
     else:
         whole = head(200, length=len(scene.body)) + scene.body
     step = max(7, len(whole) // 200)
@@ -248,7 +249,7 @@ async def close_idle(line: Line, scene: Scene) -> None:
 
 async def linger(line: Line, scene: Scene) -> None:
     """Send all events, but the end of the chunked body never."""
-    line.send(head(200, _SSE) + b"".join(chunk(event) for event in scene.events))
+    line.send(head(200, SSE) + b"".join(chunk(event) for event in scene.events))
     await asyncio.Event().wait()
 
 
@@ -260,7 +261,7 @@ async def go_on(line: Line, scene: Scene) -> None:
 
 async def flood(line: Line, scene: Scene) -> None:
     """Send events as fast as they are taken, 64 MiB in all."""
-    line.send(head(200, _SSE))
+    line.send(head(200, SSE))
     event = b'data: {"choices":[{"index":0,"delta":{"content":"%s"}}]}\n\n' % (b"x" * 65536)
     for _ in range(1024):
         line.send(chunk(event))
@@ -274,7 +275,7 @@ def streamed(events: Sequence[bytes]) -> Fault:
     async def fault(line: Line, scene: Scene) -> None:
         if scene.streamed:
             parts = (*events, b"") if events else (b"",)
-            line.send(head(200, _SSE) + b"".join(chunk(event) for event in parts))
+            line.send(head(200, SSE) + b"".join(chunk(event) for event in parts))
         else:
             line.send(head(200, length=len(scene.body)) + scene.body)
 
@@ -285,7 +286,7 @@ def paced(wait_s: float) -> Fault:
     """Return the healthy stream with a wait before each event."""
 
     async def fault(line: Line, scene: Scene) -> None:
-        line.send(head(200, _SSE))
+        line.send(head(200, SSE))
         for event in scene.events:
             await asyncio.sleep(wait_s)
             line.send(chunk(event))

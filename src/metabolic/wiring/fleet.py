@@ -13,25 +13,15 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
+from metabolic import plugins
 from metabolic.config import Config, DeploymentTable
 from metabolic.core.errors import ConfigError, StoreError
-from metabolic.core.fleet import Capability, Deployment, Endpoint, FleetSpec, Model, Tier
+from metabolic.core.fleet import Deployment, Endpoint, FleetSpec, Model, Tier
 from metabolic.decide.digest import sealed
 from metabolic.wiring.defaults import LOCAL_CAPABILITIES, PROVEN_TASKS, load_s_of, speed_of
 
 if TYPE_CHECKING:
     from metabolic.engines.store import ModelStore
-
-_REMOTE_CAPABILITIES: tuple[Capability, ...] = (
-    "chat",
-    "completions",
-    "embeddings",
-    "json",
-    "json_schema",
-    "tools",
-    "vision",
-)
-"""What an API is taken to offer until its table says otherwise; log-probabilities are not."""
 
 _TIERS: tuple[tuple[float, Tier], ...] = ((1e9, "tiny"), (7e9, "small"), (2e10, "medium"))
 
@@ -105,7 +95,7 @@ def assemble(
         if table.kind == "local":
             locals_.append(_local(config, table, number))
         elif endpoint is not None:
-            remotes.append(_remote(table))
+            remotes.append(_remote(table, number))
             endpoints[table.name] = endpoint
     deployments = sorted((*(one.deployment for one in locals_), *remotes), key=lambda one: one.name)
     fleet = sealed(FleetSpec(id="", deployments=tuple(deployments)))
@@ -174,8 +164,13 @@ def _on_cpu(
     )
 
 
-def _remote(table: DeploymentTable) -> Deployment:
-    """Return a deployment behind a base URL."""
+def _remote(table: DeploymentTable, number: int) -> Deployment:
+    """Return a deployment behind a base URL. Raises ``ConfigError``: no such engine."""
+    try:
+        traits = plugins.traits(table.engine)
+    except ConfigError as exc:
+        message = f'[[deployment]] number {number + 1} ("{table.name}") engine: {exc}'
+        raise ConfigError(message) from exc
     return Deployment(
         name=table.name,
         model=Model(
@@ -187,7 +182,7 @@ def _remote(table: DeploymentTable) -> Deployment:
         ),
         kind=table.kind,
         device=table.device,
-        capabilities=table.capabilities or _REMOTE_CAPABILITIES,
+        capabilities=table.capabilities or traits.capabilities,
         price=table.price(),
         prefill_tokens_per_s=table.prefill_tokens_per_s,
         decode_tokens_per_s=table.decode_tokens_per_s,
