@@ -27,6 +27,11 @@ BENCHES = (
         "metabolic.cli.benches.validation:validation",
         "Validators on labelled answers.",
     ),
+    (
+        "estimators",
+        "metabolic.cli.benches.estimators:estimators",
+        "Foretold times and joules of tokens.",
+    ),
 )
 """Name, where it is (imported only when it runs), and what ``--help`` says."""
 
