@@ -7,6 +7,8 @@ from typing import Literal
 from msgspec import Struct
 
 from metabolic.core.certificate import Certificate
+from metabolic.core.checkpoint import Checkpoint
+from metabolic.core.lanes import Arm, LaneTable
 from metabolic.core.metabolic import Profile
 
 
@@ -38,7 +40,8 @@ class Policy(Struct, frozen=True, kw_only=True, gc=False):
     nor are those of a lane in ``alarms``, which has drifted. ``usd_per_kwh`` and ``g_per_kwh`` hold
     the facility's overhead; ``market_g_per_kwh`` is that of the electricity that was bought,
     ``embodied_g_per_h`` of the machine's making by the hour, ``water_l_per_kwh`` its water
-    (``None``: unknown).
+    (``None``: unknown). ``checkpoints`` are where drafts that no certificate covers may be given
+    up early. ``lanes`` is the table learned from traffic (``None``: none is in force).
     """
 
     id: str
@@ -61,6 +64,8 @@ class Policy(Struct, frozen=True, kw_only=True, gc=False):
     market_g_per_kwh: float | None = None
     embodied_g_per_h: float | None = None
     water_l_per_kwh: float | None = None
+    checkpoints: tuple[Checkpoint, ...] = ()
+    lanes: LaneTable | None = None
 
 
 class Estimate(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
@@ -113,7 +118,8 @@ class Stage(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     ``confidence``: by ``agreement`` a draft is kept when it says in the end what the one before it
     said, and ``never`` is one that is only compared with. ``expected_s`` is how long it should take
     from its opening; known where the client has a deadline, and then one that would miss it is
-    skipped if there is a draft to give.
+    skipped if there is a draft to give. At ``checkpoints`` a draft that is too unsure is given up
+    while it is being written.
     """
 
     kind: Literal["model", "skill"] = "model"
@@ -123,6 +129,7 @@ class Stage(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     timeout_s: float = 300.0
     rule: Literal["confidence", "agreement", "never"] = "confidence"
     expected_s: float | None = None
+    checkpoints: tuple[Checkpoint, ...] = ()
 
 
 class Plan(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
@@ -142,7 +149,9 @@ class Decision(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     first. ``plans`` are the best few considered, cheapest first. ``abstained`` says why no
     cascade was built, if none was. ``delivery`` is how the answer leaves: ``stream`` as it comes
     (one stage only) or ``hold`` until it is checked. ``certified``: ``certificate``, by its id,
-    bounds what this decision loses.
+    bounds what this decision loses. ``lane`` is the one of the table that was gone by. ``arms`` are
+    those an exploring decision could have drawn, ``propensity`` the chance of what it did choose;
+    without arms nothing was left to chance.
     """
 
     stages: tuple[Stage, ...]
@@ -158,3 +167,6 @@ class Decision(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     reasons: tuple[str, ...] = ()
     policy_id: str = ""
     decision_version: int = 1
+    lane: str | None = None
+    arms: tuple[Arm, ...] = ()
+    propensity: float | None = None

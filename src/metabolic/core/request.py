@@ -158,7 +158,7 @@ class Ask(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     ``vision``, ``logprobs``, ``embeddings``, ``completions``. ``conversation_pin`` names the
     deployment that must answer because a tool result is being returned to it.
     ``strong_share_ratio`` is the share of the tenant's latest requests that went to the largest
-    models first, ``None`` where nobody counts.
+    models first, ``None`` where nobody counts. ``turns`` of its session have been answered.
     """
 
     id: str
@@ -181,6 +181,7 @@ class Ask(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     warm: tuple[WarmPrefix, ...] = ()
     conversation_pin: str | None = None
     strong_share_ratio: float | None = None
+    turns: int = 0
 
 
 class Usage(Struct, frozen=True, kw_only=True, gc=False):

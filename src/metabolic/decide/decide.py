@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from metabolic.core.decision import Candidate, Decision, Plan, Policy, Stage
 from metabolic.core.fleet import Load, Situation
+from metabolic.core.lanes import LanePin
 from metabolic.core.metabolic import MetabolicState, Profile
 from metabolic.core.request import Ask
 from metabolic.core.signals import Signals
@@ -19,7 +20,12 @@ from metabolic.decide.assurance import Held, assure
 from metabolic.decide.candidates import judge
 from metabolic.decide.cascade import Fit, choose
 from metabolic.decide.estimate import Prepared, View, prepare, view
+from metabolic.decide.evidence_table import Lane, on_lane, with_evidence
+from metabolic.decide.explore import explored, lot_of
 from metabolic.decide.impacts import Strain, speculation
+from metabolic.decide.lanes import EVERY
+from metabolic.decide.reasons import break_even, why, why_none
+from metabolic.decide.sessions import whole
 from metabolic.decide.strained import choose_for
 
 DECISION_VERSION = 3
@@ -43,6 +49,10 @@ def decide(
     """
     if prepared is None:
         prepared = prepare(situation.fleet, policy)
+    lane, pin = None, None
+    if prepared.lanes is not None:
+        lane, pin = on_lane(prepared.lanes, ask, signals)
+        signals = signals if lane is None else with_evidence(signals, lane)
     seen = view(ask, signals, situation.metabolic, prepared)
     loads = {load.deployment: load for load in situation.load}
     candidates: list[Candidate] = []
@@ -69,6 +79,8 @@ def decide(
         )
     held = prepared.held.get(signals.lane) if prepared.held else None
     if held is None:
+        if prepared.lanes is not None:
+            return _laned(seen, tuple(candidates), fit, lane, pin)
         return _plan(seen, tuple(candidates), fit)
     return _assured(seen, tuple(candidates), fit, held)
 
@@ -107,60 +119,6 @@ def _outside(profile: Profile, prepared: Prepared) -> frozenset[str]:
         return frozenset()
     tiers = profile.tiers
     return frozenset([one.name for one in prepared.known if one.deployment.model.tier not in tiers])
-
-
-def why_none(decision: Decision) -> str:
-    """Return, in one line, why nobody may answer: ``name: reason`` for each deployment."""
-    reasons = (f"{one.deployment}: {one.rejected}" for one in decision.candidates if one.rejected)
-    return "; ".join(reasons) or "the fleet is empty"
-
-
-def why(decision: Decision) -> tuple[str, ...]:
-    """Return, in words for people, why this plan and no other."""
-    first = next((one for one in decision.plans if one.stages == (decision.reference,)), None)
-    stages = tuple(one.deployment for one in decision.stages)
-    chosen = next((one for one in decision.plans if one.stages == stages), None)
-    words = list(decision.reasons)
-    if first is not None:
-        words.append(f"best single: {decision.reference}, p_correct {first.p_correct:.2f}")
-    if chosen is not None and chosen is not first:
-        change = ""
-        if first is not None and first.expected_net_usd > 0:
-            gain = chosen.expected_net_usd / first.expected_net_usd - 1
-            change = f"expected net cost {gain:+.0%}, "
-        words.append(
-            f"{' then '.join(stages)}: {change}p_correct {chosen.p_correct:.2f}, "
-            f"escalates {chosen.p_escalate:.0%}"
-        )
-    words += [
-        f"{' then '.join(one.stages)} pays where more than {share:.0%} of the drafts are kept;"
-        f" {1 - one.p_escalate:.0%} are"
-        for one in decision.plans
-        if (share := break_even(decision, one)) is not None
-    ]
-    return tuple(words)
-
-
-def break_even(decision: Decision, plan: Plan) -> float | None:
-    """Return the share of drafts a plan's gate must keep to pay: its cost over that of the rest.
-
-    Above 1 it never pays. ``None``: the plan has no gate, or its rest costs nothing.
-    """
-    kept = 1 - plan.p_escalate
-    if len(plan.stages) < 2 or kept >= 1:  # noqa: PLR2004 - a gate and a rest
-        return None
-    stages = tuple(one.deployment for one in decision.stages)
-    both = plan.stages == stages and decision.stages[0].rule == "never"
-    asked = plan.stages[: 2 if both else 1]
-    costs = [
-        one.estimate.net_usd
-        for one in decision.candidates
-        if one.deployment in asked and one.estimate is not None
-    ]
-    if len(costs) != len(asked):
-        return None
-    rest = (plan.expected_net_usd - sum(costs)) / plan.p_escalate
-    return sum(costs) / rest if rest > 0 else None
 
 
 def _streams(ask: Ask) -> bool:
@@ -215,6 +173,50 @@ def _assured(seen: View, candidates: tuple[Candidate, ...], fit: list[Fit], held
     )
 
 
+def _laned(
+    seen: View,
+    candidates: tuple[Candidate, ...],
+    fit: list[Fit],
+    lane: Lane | None,
+    pin: LanePin | None,
+) -> Decision:
+    """Choose by the table of lanes: the pin, else the lane's evidence, else the best single."""
+    index, policy = seen.prepared.lanes, seen.policy
+    if pin is not None and any(one[0] == pin.deployment for one in fit):
+        stage = Stage(
+            deployment=pin.deployment, variant=pin.variant, timeout_s=policy.stage_timeout_s
+        )
+        why_ = f"lane {pin.lane} is pinned by the operator"
+        name: str | None = pin.lane
+    elif lane is not None and lane.name != EVERY and index is not None:
+        made = explored(
+            _plan(seen, candidates, fit),
+            fit,
+            ratio=0.0 if seen.strain is not None else index.explore_ratio,
+            floor=_dial(seen) * policy.profile.max_loss_ratio,
+            lot=lot_of(policy.id, seen.ask.id),
+            bound=seen.ask.turns > 0,
+        )
+        stages = tuple(
+            [replace(one, variant=lane.variants.get(one.deployment)) for one in made.stages]
+        )
+        return replace(made, stages=stages, lane=lane.name)
+    else:
+        best = min(fit, key=lambda one: (-one[1].p_correct, one[1].net_usd, one[0]))[0]
+        stage = Stage(deployment=best, timeout_s=policy.stage_timeout_s)
+        why_, name = "the query fits no known lane: the best single answers", None
+    made = _decision(
+        seen,
+        candidates,
+        stages=(stage,),
+        fallbacks=_fallbacks((stage.deployment,), fit, policy),
+        reference=policy.reference or stage.deployment,
+        abstained=why_,
+        reasons=(why_,),
+    )
+    return replace(made, lane=name)
+
+
 def _single(ask: Ask) -> bool:
     """Say whether only one stage is possible: what has left cannot be taken back."""
     return _streams(ask) or ask.dialect != "chat"
@@ -237,6 +239,10 @@ def _plan(
         min_gain_ratio=policy.profile.min_gain_ratio,
         max_stages=1 if _single(ask) else policy.max_stages,
     )
+    if ask.turns and ask.warm:
+        chosen, abstained, reasons = whole(
+            seen, fit, chosen, reference, max_loss=_dial(seen) * policy.profile.max_loss_ratio
+        ) or (chosen, abstained, reasons)
     return _decision(
         seen,
         candidates,

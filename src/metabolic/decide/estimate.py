@@ -45,6 +45,7 @@ from metabolic.core.metabolic import MetabolicState
 from metabolic.core.request import Ask
 from metabolic.core.signals import Signals
 from metabolic.decide.assurance import Held, hold
+from metabolic.decide.evidence_table import LaneIndex, indexed
 from metabolic.decide.impacts import Strain, extra_price, strain_of
 from metabolic.decide.roofline import shown
 
@@ -97,7 +98,8 @@ class Prepared(Struct, frozen=True, kw_only=True):
     """Fleet and policy, indexed: the deployments by name, and the price of a joule.
 
     ``devices`` are those it draws from here, ``smallest`` its smallest local model. ``held`` are
-    the certificates by lane; empty costs nothing.
+    the certificates by lane; empty costs nothing. ``lanes`` is the
+    table of lanes, if one is in force.
     """
 
     fleet_id: str
@@ -107,6 +109,7 @@ class Prepared(Struct, frozen=True, kw_only=True):
     devices: frozenset[str] = frozenset()
     smallest: str | None = None
     held: dict[str, Held] = {}
+    lanes: LaneIndex | None = None
 
 
 class View(Struct, frozen=True, kw_only=True):
@@ -158,6 +161,7 @@ def prepare(fleet: FleetSpec, policy: Policy) -> Prepared:
             models={one.name: one.model.id for one in fleet.deployments},
             alarms=policy.alarms,
         ),
+        lanes=None if policy.lanes is None else indexed(policy.lanes, policy.beliefs),
     )
 
 

@@ -1,0 +1,266 @@
+"""The table of lanes: counts that add up, shrunk to their parents, indexed for decisions.
+
+Theory. Choosing the right model for each lane keeps what routers promise, and needs only counts.
+A count is a sum, so two tables merge by addition, in any order. The estimate of a lane is shrunk
+to that of its parent, ``p = (correct + K p_parent) / (labels + K)``, from ``*`` down, where the
+prior is the deployment's belief: a lane with few labels is its parent, one with many is itself.
+``K`` is ``SHRINK`` labels. Evidence handed to the decision is the lane's own labels and at most
+``K`` of its parent's.
+
+Source: empirical Bayes shrinkage to a group mean: Efron and Morris, 1975.
+"""
+
+__all__ = [
+    "SHRINK",
+    "Lane",
+    "LaneIndex",
+    "Seen",
+    "indexed",
+    "merged",
+    "observed",
+    "on_lane",
+    "with_evidence",
+]
+
+from collections.abc import Iterable, Mapping
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from metabolic.core.decision import Belief
+from metabolic.core.lanes import LanePin, LaneTable, Tally
+from metabolic.core.request import Ask
+from metabolic.core.signals import PCorrect, Signals
+from metabolic.decide.clusters import parent_of, path_of
+from metabolic.decide.lanes import EVERY
+
+SHRINK = 20.0
+"""Labels that a parent's estimate is worth to its child."""
+
+_BELIEF_ROWS = 100
+"""Most rows that a configured belief counts for here: traffic must be able to refute it."""
+
+_VARIANT_LOSS = 0.02
+
+Key = tuple[str, str, str | None]
+
+
+class Seen(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One thing learned of an answer: a label, or what it took, or both.
+
+    ``lanes`` are all it counts for. ``correct`` in [0, 1] is the label, ``None`` without one;
+    ``answered`` counts the answer itself, ``failed`` if it was malformed.
+    """
+
+    lanes: tuple[str, ...]
+    deployment: str
+    variant: str | None = None
+    correct: float | None = None
+    answered: bool = False
+    failed: bool = False
+    usd: float | None = None
+    energy_j: float | None = None
+
+
+class Lane(Struct, frozen=True, kw_only=True):
+    """A known lane as a decision sees it."""
+
+    name: str
+    p_correct: tuple[PCorrect, ...]
+    variants: dict[str, str] = {}
+
+
+class LaneIndex(Struct, frozen=True, kw_only=True):
+    """The table, indexed: known lanes, cuts and pins by lane."""
+
+    lanes: dict[str, Lane]
+    cuts: dict[str, str]
+    pins: dict[str, LanePin]
+    explore_ratio: float
+
+
+def observed(tallies: Mapping[Key, Tally], seen: Seen) -> dict[Key, Tally]:
+    """Return the tallies that change, with one more observation in them."""
+    made: dict[Key, Tally] = {}
+    for lane in seen.lanes:
+        key = lane, seen.deployment, seen.variant
+        old = tallies.get(key) or Tally(lane=lane, deployment=seen.deployment, variant=seen.variant)
+        labelled = seen.correct is not None
+        made[key] = replace(
+            old,
+            labels=old.labels + labelled,
+            correct=old.correct + (seen.correct or 0.0),
+            answers=old.answers + seen.answered,
+            failed=old.failed + seen.failed,
+            usd=old.usd + (seen.usd or 0.0),
+            priced=old.priced + (seen.usd is not None),
+            energy_j=old.energy_j + (seen.energy_j or 0.0),
+            metered=old.metered + (seen.energy_j is not None),
+        )
+    return made
+
+
+def merged(*tables: Iterable[Tally]) -> tuple[Tally, ...]:
+    """Return the sum of tables, sorted; the order of tables does not matter."""
+    found: dict[Key, Tally] = {}
+    for table in tables:
+        for one in table:
+            key = one.lane, one.deployment, one.variant
+            old = found.get(key)
+            found[key] = one if old is None else _sum(old, one)
+    return tuple(
+        sorted(found.values(), key=lambda one: (one.lane, one.deployment, one.variant or ""))
+    )
+
+
+def _sum(a: Tally, b: Tally) -> Tally:
+    """Return two tallies of the same key as one."""
+    return replace(
+        a,
+        labels=a.labels + b.labels,
+        correct=a.correct + b.correct,
+        answers=a.answers + b.answers,
+        failed=a.failed + b.failed,
+        usd=a.usd + b.usd,
+        priced=a.priced + b.priced,
+        energy_j=a.energy_j + b.energy_j,
+        metered=a.metered + b.metered,
+    )
+
+
+def indexed(table: LaneTable, beliefs: Iterable[Belief] = ()) -> LaneIndex:
+    """Return the table as decisions read it; ``beliefs`` are the priors of lane ``*``."""
+    roots = {one.deployment: one for one in beliefs if one.lane == EVERY}
+    rows: dict[str, dict[str, list[Tally]]] = {}
+    for one in table.tallies:
+        rows.setdefault(one.lane, {}).setdefault(one.deployment, []).append(one)
+    cuts = {one.lane: one.question for one in table.cuts}
+    made: dict[str, dict[str, tuple[float, float]]] = {}
+    for lane in sorted(rows, key=_depth):
+        made[lane] = _estimates(lane, rows, made, roots)
+    lanes = {
+        lane: Lane(
+            name=lane,
+            p_correct=_heads(made[lane]),
+            variants=_variants(rows[lane]),
+        )
+        for lane in rows
+        if sum(t.labels for found in rows[lane].values() for t in found) >= table.min_labels
+    }
+    return LaneIndex(
+        lanes=lanes,
+        cuts=cuts,
+        pins={one.lane: one for one in table.pins},
+        explore_ratio=table.explore_ratio,
+    )
+
+
+def _heads(estimates: Mapping[str, tuple[float, float]]) -> tuple[PCorrect, ...]:
+    """Return estimates as decisions take those of learned heads."""
+    return tuple(
+        [
+            PCorrect(deployment=name, p_correct=p, evidence=round(evidence))
+            for name, (p, evidence) in sorted(estimates.items())
+        ]
+    )
+
+
+def _depth(lane: str) -> int:
+    """Return how many parents a lane has."""
+    depth, parent = 0, parent_of(lane)
+    while parent is not None:
+        depth, parent = depth + 1, parent_of(parent)
+    return depth
+
+
+def _estimates(
+    lane: str,
+    rows: Mapping[str, Mapping[str, list[Tally]]],
+    made: Mapping[str, Mapping[str, tuple[float, float]]],
+    roots: Mapping[str, Belief],
+) -> dict[str, tuple[float, float]]:
+    """Return each deployment's share of good answers on a lane, shrunk, and its evidence."""
+    above: Mapping[str, tuple[float, float]] = {}
+    parent = parent_of(lane)
+    while parent is not None and not above:
+        above, parent = made.get(parent, {}), parent_of(parent)
+    found: dict[str, tuple[float, float]] = {
+        name: (p, min(SHRINK, evidence)) for name, (p, evidence) in above.items()
+    }
+    for name, tallies in rows[lane].items():
+        labels = sum(one.labels for one in tallies)
+        correct = sum(one.correct for one in tallies)
+        root = roots.get(name)
+        if name in found:
+            p, weight = found[name]
+        elif root is not None:
+            p, weight = root.p_correct, float(min(_BELIEF_ROWS, root.evidence))
+        else:
+            p, weight = 0.5, 0.0
+        if labels + weight > 0:
+            share = (correct + weight * p) / (labels + weight)
+            found[name] = min(share, _well_formed(tallies)), labels + weight
+    return found
+
+
+def _well_formed(tallies: Iterable[Tally]) -> float:
+    """Return the most that can be right: the share of answers that were not malformed."""
+    answers = failed = 0
+    for one in tallies:
+        answers, failed = answers + one.answers, failed + one.failed
+    return 1.0 - failed / (answers + SHRINK)
+
+
+def _variants(rows: Mapping[str, list[Tally]]) -> dict[str, str]:
+    """Return, by deployment, the cheapest variant that is as good as the plain one."""
+    found: dict[str, str] = {}
+    for name, tallies in rows.items():
+        known = [one for one in tallies if one.labels >= SHRINK and (one.priced or one.metered)]
+        if not known:
+            continue
+        best = max(one.correct / one.labels for one in known)
+        good = [one for one in known if one.correct / one.labels >= best - _VARIANT_LOSS]
+        cheapest = min(good, key=lambda one: (_mean_usd(one), _mean_j(one), one.variant or ""))
+        if cheapest.variant is not None:
+            found[name] = cheapest.variant
+    return found
+
+
+def _mean_usd(one: Tally) -> float:
+    """Return dollars an answer took; 0 where nothing is paid."""
+    return one.usd / one.priced if one.priced else 0.0
+
+
+def _mean_j(one: Tally) -> float:
+    """Return joules an answer took; 0 where nothing is metered."""
+    return one.energy_j / one.metered if one.metered else 0.0
+
+
+def on_lane(index: LaneIndex, ask: Ask, signals: Signals) -> tuple[Lane | None, LanePin | None]:
+    """Return the narrowest known lane of a query, and the operator's pin, if there is one.
+
+    The lane is ``*`` where the query fits no other, ``None`` where nothing at all is known.
+    """
+    lane, pin = None, None
+    for name in path_of(ask, signals, index.cuts):
+        if lane is None:
+            lane = index.lanes.get(name)
+        if pin is None:
+            pin = index.pins.get(name)
+    return lane, pin
+
+
+def with_evidence(signals: Signals, lane: Lane) -> Signals:
+    """Return the signals with the lane's evidence beside that of heads of one's own."""
+    if not signals.p_correct:
+        return replace(signals, p_correct=lane.p_correct)
+    found = {one.deployment: one for one in signals.p_correct}
+    for one in lane.p_correct:
+        head = found.get(one.deployment)
+        total = one.evidence + (0 if head is None else head.evidence)
+        if head is not None and total > 0:
+            p = (one.evidence * one.p_correct + head.evidence * head.p_correct) / total
+            found[one.deployment] = PCorrect(deployment=one.deployment, p_correct=p, evidence=total)
+        elif head is None:
+            found[one.deployment] = one
+    return replace(signals, p_correct=tuple([found[name] for name in sorted(found)]))

@@ -1,0 +1,131 @@
+"""A conversation routed as a whole: who answers this turn, and would go on answering.
+
+Theory. What a model has cached of a conversation is cheap to read again; whoever takes over reads
+all of it afresh. Looked at turn by turn, a cheaper model wins whenever this turn is cheaper there;
+what that throws away is only seen later, when the conversation comes back. So a turn of a session
+that somebody has warm (its *home*) is compared over the rest of the session::
+
+    S(i) = net now at i + rest x net of a later turn, with i's cache warm
+    S(i) + the prefix at home, read afresh once         for i worse than home
+
+``rest`` is how many turns are still to come, taken to be as many as there were (a session that
+has lasted goes on; at most ``MOST_TURNS``). The second line is the way back: who leaves for a
+model that is not as good will probably return for a hard turn, and home's cache will have gone by
+then. Home is left only if that wins by the profile's least gain, or if home is not good enough for
+this turn; then the way back is no matter, and whoever is chosen is the new home.
+
+Among those that are good enough for this turn: within the loss allowed against the best single.
+"""
+
+__all__ = ["MOST_TURNS", "home_of", "whole"]
+
+from msgspec import Struct
+
+from metabolic.core.decision import Estimate, Plan
+from metabolic.core.request import WarmPrefix
+from metabolic.decide.cascade import Fit, evaluate
+from metabolic.decide.estimate import Known, View
+
+MOST_TURNS = 16
+"""No session is expected to go on for longer than this."""
+
+_LEAST_GAIN = 0.02
+
+Found = tuple[Plan, str | None, tuple[str, ...]]
+"""The plan, why no cascade was built, and reasons."""
+
+
+class _Course(Struct, frozen=True):
+    """What going on with one deployment takes, and how good it is on this turn."""
+
+    net_usd: float
+    p_correct: float
+    fit: Fit
+
+
+def home_of(warm: tuple[WarmPrefix, ...]) -> WarmPrefix | None:
+    """Return who has most of the conversation cached; ``None`` when nobody has any."""
+    return max(warm, key=lambda one: (one.prefix_tokens, one.deployment), default=None)
+
+
+def whole(
+    seen: View, fit: list[Fit], chosen: Plan, reference: Plan, *, max_loss: float
+) -> Found | None:
+    """Return what to do instead of ``chosen``, looking at the rest of the session.
+
+    ``None``: do it. ``chosen`` and ``reference`` are what this turn alone asks for.
+    """
+    home = home_of(seen.ask.warm)
+    known = {one.name: one for one in seen.prepared.known}
+    if home is None or home.deployment not in known:
+        return None
+    floor = reference.p_correct - max_loss
+    courses = {
+        one[0]: _course(seen, known[one[0]], one)
+        for one in fit
+        if one[1].p_correct >= floor or one[0] in chosen.stages
+    }
+    here = courses.get(home.deployment)
+    if here is None:
+        return None  # home is not good enough, or cannot answer: this turn's choice stands
+    back = _afresh(known[home.deployment], seen, home.prefix_tokens)
+    totals = {
+        name: one.net_usd + (back if one.p_correct < here.p_correct else 0.0)
+        for name, one in courses.items()
+        if name == home.deployment or one.p_correct >= floor
+    }
+    best = min(totals, key=lambda name: (totals[name], name))
+    gain = max(_LEAST_GAIN, seen.policy.profile.min_gain_ratio)
+    if totals[best] >= here.net_usd * (1 - gain):
+        best = home.deployment
+    if chosen.stages == (best,) or _pays(chosen, home.deployment, evaluate((courses[best].fit,))):
+        return None
+    stays = best == home.deployment
+    why = f"the session {'stays with' if stays else 'moves to'} {best}"
+    return evaluate((courses[best].fit,)), why, (why,)
+
+
+def _pays(chosen: Plan, home: str, stays: Plan) -> bool:
+    """Say whether a cascade that ends at home is cheaper than home alone, drafts included."""
+    ends_at_home = len(chosen.stages) > 1 and chosen.stages[-1] == home
+    return ends_at_home and chosen.expected_net_usd < stays.expected_net_usd * (1 - _LEAST_GAIN)
+
+
+def _course(seen: View, known: Known, fit: Fit) -> _Course:
+    """Return what this turn and the rest of the session take with one deployment."""
+    estimate = fit[1]
+    rest = min(MOST_TURNS, max(1, seen.ask.turns))
+    net = estimate.net_usd + rest * _steady(seen, known, estimate)
+    return _Course(net, estimate.p_correct, fit)
+
+
+def _steady(seen: View, known: Known, estimate: Estimate) -> float:
+    """Return the net cost of a later turn: as long as this one, all before it cached."""
+    fresh = max(1, estimate.input_tokens - seen.prefix_tokens)
+    return _net(seen, known, fresh, estimate.input_tokens + estimate.output_tokens) + _written(
+        seen, known, estimate.output_tokens
+    )
+
+
+def _afresh(known: Known, seen: View, tokens: int) -> float:
+    """Return what reading so many tokens afresh takes more than reading them from the cache."""
+    return max(0.0, _net(seen, known, tokens, 0) - _net(seen, known, 0, tokens))
+
+
+def _written(seen: View, known: Known, output: int) -> float:
+    """Return the net cost of an answer's own tokens."""
+    usd = 0.0 if known.usd is None else known.usd.of(0, 0, output)
+    rates = known.energy_j or known.modelled_j
+    return usd + _joule_usd(seen, known) * rates.of(0, 0, output)
+
+
+def _net(seen: View, known: Known, fresh: int, cached: int) -> float:
+    """Return the net cost of a prompt: tokens paid, and electricity that is paid here."""
+    usd = 0.0 if known.usd is None else known.usd.of(fresh, cached, 0)
+    rates = known.energy_j or known.modelled_j
+    return usd + _joule_usd(seen, known) * rates.of(fresh, cached, 0)
+
+
+def _joule_usd(seen: View, known: Known) -> float:
+    """Return dollars per joule, as the estimate counts them: an API's are in its price."""
+    return seen.usd_per_j if known.local or known.usd is None else 0.0
