@@ -25,6 +25,7 @@ from metabolic.decide.explore import explored, lot_of
 from metabolic.decide.impacts import Strain, speculation
 from metabolic.decide.lanes import EVERY
 from metabolic.decide.reasons import break_even, why, why_none
+from metabolic.decide.replicas import at_replicas
 from metabolic.decide.sessions import whole
 from metabolic.decide.strained import choose_for
 
@@ -355,6 +356,9 @@ def _decision(  # noqa: PLR0913 - one keyword for each part of a decision
     certificate: str | None = None,
 ) -> Decision:
     """Put the decision together."""
+    if seen.prepared.replicas and certificate is None:
+        found = at_replicas(stages, fallbacks, candidates, seen.prepared.replicas, seen.ask)
+        stages, fallbacks = found
     hurried = seen.ask.limits.deadline_s is not None and len(stages) > 1
     return Decision(
         stages=_timed(stages, candidates) if hurried else stages,

@@ -47,6 +47,7 @@ from metabolic.core.signals import Signals
 from metabolic.decide.assurance import Held, hold
 from metabolic.decide.evidence_table import LaneIndex, indexed
 from metabolic.decide.impacts import Strain, extra_price, strain_of
+from metabolic.decide.replicas import siblings
 from metabolic.decide.roofline import shown
 
 PRIOR_ROWS = 20
@@ -98,7 +99,7 @@ class Prepared(Struct, frozen=True, kw_only=True):
     """Fleet and policy, indexed: the deployments by name, and the price of a joule.
 
     ``devices`` are those it draws from here, ``smallest`` its smallest local model. ``held`` are
-    the certificates by lane; empty costs nothing. ``lanes`` is the
+    the certificates by lane, ``replicas`` all equals of each; empty costs nothing. ``lanes`` is the
     table of lanes, if one is in force.
     """
 
@@ -109,6 +110,7 @@ class Prepared(Struct, frozen=True, kw_only=True):
     devices: frozenset[str] = frozenset()
     smallest: str | None = None
     held: dict[str, Held] = {}
+    replicas: dict[str, tuple[str, ...]] = {}
     lanes: LaneIndex | None = None
 
 
@@ -155,6 +157,7 @@ def prepare(fleet: FleetSpec, policy: Policy) -> Prepared:
         + carbon_kg * policy.usd_per_kg_co2e,
         devices=frozenset([one.device for one in fleet.deployments if one.device is not None]),
         smallest=_smallest(fleet),
+        replicas=siblings(fleet.deployments),
         held=hold(
             policy.certificates,
             score=policy.score,
