@@ -1,4 +1,4 @@
-"""OpenAI's dialect: bytes become a ``Request``, answers and errors become bytes.
+"""Dialects: bytes become a ``Request``, answers and errors become bytes.
 
 Sans-I/O and strict: what is refused here never costs an upstream call. Knows nothing of backends;
 unknown fields are not looked at and stay in ``Request.body``.

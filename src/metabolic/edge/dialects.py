@@ -2,18 +2,26 @@
 
 __all__ = ["Dialect", "parse"]
 
+from collections.abc import Mapping
 from typing import Literal
 
 from metabolic.core.request import Request
 from metabolic.edge.chat import parse_chat
 from metabolic.edge.completions import parse_completions
 from metabolic.edge.embeddings import parse_embeddings
+from metabolic.edge.messages import parse_messages
+from metabolic.edge.responses import parse_responses
 
-Dialect = Literal["chat", "completions", "embeddings"]
+Dialect = Literal["chat", "completions", "embeddings", "messages", "responses"]
 
 
-def parse(dialect: Dialect, body: bytes, *, request_id: str) -> Request:
+def parse(
+    dialect: Dialect, body: bytes, *, request_id: str, headers: Mapping[bytes, bytes] | None = None
+) -> Request:
     """Return the request in ``body``, which ``Request.body`` keeps as it is.
+
+    Messages and responses are kept as ``Request.native``, with what of ``headers`` belongs to
+    them, and ``Request.body`` says the same in OpenAI's words.
 
     Fields that are not looked at are not checked either; no address and no key is ever read.
 
@@ -27,3 +35,7 @@ def parse(dialect: Dialect, body: bytes, *, request_id: str) -> Request:
             return parse_completions(body, request_id=request_id)
         case "embeddings":
             return parse_embeddings(body, request_id=request_id)
+        case "messages":
+            return parse_messages(body, request_id=request_id, headers=headers or {})
+        case "responses":
+            return parse_responses(body, request_id=request_id)

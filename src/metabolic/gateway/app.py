@@ -6,8 +6,10 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from metabolic.core.errors import MetabolicError, RequestError
+from metabolic.edge import Dialect
+from metabolic.gateway import counting
 from metabolic.gateway.admin import Admin
-from metabolic.gateway.chat import Dialect, Inference
+from metabolic.gateway.chat import Inference
 from metabolic.gateway.exchange import Exchange, Identities
 from metabolic.gateway.models import Models
 from metabolic.gateway.redact import Redactor, secrets_of
@@ -20,7 +22,11 @@ _DIALECTS: dict[str, Dialect] = {
     "/v1/chat/completions": "chat",
     "/v1/completions": "completions",
     "/v1/embeddings": "embeddings",
+    "/v1/messages": "messages",
+    "/v1/responses": "responses",
 }
+
+_COUNT = "/v1/messages/count_tokens"
 
 Handler = Callable[[Exchange], Awaitable[Response]]
 
@@ -84,6 +90,8 @@ class App:
             dialect = _DIALECTS.get(exchange.path)
             if dialect is not None and exchange.method == "POST":
                 await self.inference.serve(exchange, dialect)
+            elif exchange.path == _COUNT and exchange.method == "POST":
+                await exchange.respond(await counting.count(self.inference, exchange))
             else:
                 await exchange.respond(await self._other(exchange))
         except Exception:  # noqa: BLE001 - the outermost handler: nothing may pass it
@@ -110,7 +118,7 @@ class App:
         Raises:
             NoSuchPath: nothing is served there.
         """
-        if path in _DIALECTS:
+        if path in _DIALECTS or path == _COUNT:
             return None, b"POST, OPTIONS"
         handler = self._reads.get(path)
         for prefix, below in self._below:

@@ -41,6 +41,8 @@ class Keys:
             return None
         scheme, _, key = headers.get(b"authorization", b"").partition(b" ")
         if scheme.lower() != b"bearer" or not key:
+            key = headers.get(b"x-api-key", b"")  # as Anthropic's clients send it
+        if not key.strip():
             message = "An API key is required: send it as 'Authorization: Bearer KEY'."
             raise Unauthorized(message)
         digest = hashlib.sha256(key.strip()).digest()

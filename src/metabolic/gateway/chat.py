@@ -1,11 +1,10 @@
-"""The request path: bytes in, route, bytes out, for chat, completions and embeddings."""
+"""The request path: bytes in, route, bytes out, in every dialect that is served."""
 
 __all__ = ["Busy", "Dialect", "Inference", "NoAnswer"]
 
 import logging
 import time
 from collections.abc import Callable, Mapping
-from typing import Literal
 
 import msgspec
 
@@ -13,7 +12,8 @@ from metabolic.core.errors import MetabolicError
 from metabolic.core.fleet import Deployment
 from metabolic.core.receipt import Receipt
 from metabolic.core.request import Ask, Request
-from metabolic.edge import parse
+from metabolic.edge import Dialect, parse
+from metabolic.gateway import foreign
 from metabolic.gateway.ask import Names, make_ask, session
 from metabolic.gateway.auth import Keys, refuse_foreign_origin
 from metabolic.gateway.body import ClientLeft, Watch, read_body
@@ -42,8 +42,6 @@ _SSE = (
     (b"cache-control", b"no-cache"),
     (b"x-accel-buffering", b"no"),
 )
-
-Dialect = Literal["chat", "completions", "embeddings"]
 
 
 class Busy(MetabolicError):
@@ -79,7 +77,7 @@ class Inference:
         server = self.runtime.config.server
         self.redact = redact
         self.keys = Keys(self.runtime.config.keys)
-        self._limit_bytes = server.body_limit_bytes
+        self.limit_bytes = server.body_limit_bytes
         self._keep_alive_s = server.keep_alive_s
         self._most = server.max_in_flight
         self._fleet = None
@@ -108,7 +106,8 @@ class Inference:
             return
         except MetabolicError as error:
             self.metrics.refuse(error.code or "invalid_request")
-            await exchange.respond(error_response(error, self.redact))
+            response = error_response(error, self.redact)
+            await exchange.respond(foreign.error_of(response, dialect, exchange.id))
             return
         watch = Watch(exchange.receive, exchange.wire)
         self.in_flight += 1
@@ -128,9 +127,9 @@ class Inference:
             message = f"{self._most} requests are being answered already; try again soon."
             raise Busy(message)
         body = exchange.wire.take() if exchange.wire is not None else None
-        if body is None or len(body) > self._limit_bytes or b"content-encoding" in headers:
-            body = await read_body(exchange.receive, headers, limit=self._limit_bytes)
-        request = parse(dialect, body, request_id=exchange.id)
+        if body is None or len(body) > self.limit_bytes or b"content-encoding" in headers:
+            body = await read_body(exchange.receive, headers, limit=self.limit_bytes)
+        request = parse(dialect, body, request_id=exchange.id, headers=headers)
         extras = self.runtime.ask_extras(request, session(headers), tenant)
         ask = make_ask(
             request, headers, names=self.names, at_s=time.time(), tenant=tenant, extras=extras
@@ -145,8 +144,10 @@ class Inference:
         if watch.gone.done():
             return outcome, _CLIENT_LEFT
         if outcome.error is not None or outcome.reply is None:
-            return outcome, await self._fail(exchange, outcome)
+            return outcome, await self._fail(exchange, request, outcome)
         body = outcome.reply.body
+        if request.native is not None:
+            body = foreign.body_of(request, request.native, body)
         send, wire, exchange.begun = exchange.send, exchange.wire, True
         if wire is not None and wire.respond(summary_head(outcome.record), body):
             return outcome, 200
@@ -163,7 +164,9 @@ class Inference:
         """Answer by events; an early error is still a real HTTP status."""
         identity = exchange.id.encode("ascii")
         head = [*_SSE, (b"x-request-id", identity), (b"metabolic-decision", identity)]
-        stream = EventStream(
+        native = request.native
+        make = EventStream if native is None else foreign.stream_for(request, native)
+        stream = make(
             exchange.send,
             head=head,
             keep_alive_s=self._keep_alive_s,
@@ -181,17 +184,19 @@ class Inference:
                     self.metrics.began(request.dialect, stream.first_s - exchange.began_s)
                 return outcome, 200
             if not stream.begun:
-                return outcome, await self._fail(exchange, outcome)
+                return outcome, await self._fail(exchange, request, outcome)
             error = outcome.error or NoAnswer("No deployment gave an answer.")
             await stream.fail(error_event(error, self.redact))
             return outcome, error.status
         finally:
             stream.close()
 
-    async def _fail(self, exchange: Exchange, outcome: Outcome) -> int:
+    async def _fail(self, exchange: Exchange, request: Request, outcome: Outcome) -> int:
         """Answer with an error and what is known of the attempt; return its status."""
         error = outcome.error or NoAnswer("No deployment gave an answer.")
         response = error_response(error, self.redact)
+        if request.native is not None:
+            response = foreign.error_of(response, request.native.dialect, exchange.id)
         headers = (*response.headers, *summary_headers(outcome.record))
         await exchange.respond(msgspec.structs.replace(response, headers=headers))
         return response.status

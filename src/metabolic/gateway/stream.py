@@ -4,6 +4,7 @@ __all__ = ["EventStream"]
 
 import asyncio
 import time
+from typing import ClassVar
 
 from metabolic.edge.render import DONE, KEEP_ALIVE, holds_finish, with_metabolic
 from metabolic.gateway.seam import Send, Wire
@@ -24,6 +25,8 @@ class EventStream:
     until then an error can still be a real HTTP status. The event that carries the finish reason
     or the usage is held back until the end, when the ``metabolic`` object is put into it.
     """
+
+    keep_alive: ClassVar[bytes] = KEEP_ALIVE
 
     __slots__ = (
         "_beat",
@@ -145,7 +148,9 @@ class EventStream:
         try:
             if not self.begun:
                 await self._begin()
-            await self._send({"type": "http.response.body", "body": KEEP_ALIVE, "more_body": True})
+            await self._send(
+                {"type": "http.response.body", "body": self.keep_alive, "more_body": True}
+            )
             self._last_s = self._loop.time()
         finally:
             self._beat = None
