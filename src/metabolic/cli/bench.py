@@ -14,6 +14,7 @@ BENCHES = (
     ),
     ("energy", "metabolic.cli.benches.energy:energy", "Whether every joule is accounted for."),
     ("router", "metabolic.cli.benches.router:router", "Queries known, models chosen, baselines."),
+    ("sessions", "metabolic.cli.benches.sessions:sessions", "Conversations as a whole, and not."),
     ("thermal", "metabolic.cli.benches.thermal:thermal", "Forecasts of heat, and of power."),
     ("adapt", "metabolic.cli.benches.adapt:adapt", "What heat, battery and budget move."),
     ("cascade", "metabolic.cli.benches.cascade:cascade", "Policies on questions with answers."),

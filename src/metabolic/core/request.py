@@ -158,7 +158,8 @@ class Ask(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     ``vision``, ``logprobs``, ``embeddings``, ``completions``. ``conversation_pin`` names the
     deployment that must answer because a tool result is being returned to it.
     ``strong_share_ratio`` is the share of the tenant's latest requests that went to the largest
-    models first, ``None`` where nobody counts. ``turns`` of its session have been answered.
+    models first, ``None`` where nobody counts. ``turns`` of its
+    session have been answered; ``None``: it belongs to none, or nobody counts.
     """
 
     id: str
@@ -181,7 +182,7 @@ class Ask(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     warm: tuple[WarmPrefix, ...] = ()
     conversation_pin: str | None = None
     strong_share_ratio: float | None = None
-    turns: int = 0
+    turns: int | None = None
 
 
 class Usage(Struct, frozen=True, kw_only=True, gc=False):

@@ -10,6 +10,7 @@ __all__ = ["DECISION_VERSION", "break_even", "decide", "why", "why_none"]
 
 from msgspec.structs import replace
 
+from metabolic.core.checkpoint import Checkpoint
 from metabolic.core.decision import Candidate, Decision, Plan, Policy, Stage
 from metabolic.core.fleet import Load, Situation
 from metabolic.core.lanes import LanePin
@@ -19,6 +20,7 @@ from metabolic.core.signals import Signals
 from metabolic.decide.assurance import Held, assure
 from metabolic.decide.candidates import judge
 from metabolic.decide.cascade import Fit, choose
+from metabolic.decide.checkpoints import watched
 from metabolic.decide.estimate import Prepared, View, prepare, view
 from metabolic.decide.evidence_table import Lane, on_lane, with_evidence
 from metabolic.decide.explore import explored, lot_of
@@ -171,6 +173,7 @@ def _assured(seen: View, candidates: tuple[Candidate, ...], fit: list[Fit], held
         abstained=found.abstained,
         reasons=found.reasons,
         certificate=found.certificate,
+        checkpoints=found.checkpoints,
     )
 
 
@@ -196,7 +199,7 @@ def _laned(
             ratio=0.0 if seen.strain is not None else index.explore_ratio,
             floor=_dial(seen) * policy.profile.max_loss_ratio,
             lot=lot_of(policy.id, seen.ask.id),
-            bound=seen.ask.turns > 0,
+            bound=bool(seen.ask.turns),
         )
         stages = tuple(
             [replace(one, variant=lane.variants.get(one.deployment)) for one in made.stages]
@@ -240,7 +243,7 @@ def _plan(
         min_gain_ratio=policy.profile.min_gain_ratio,
         max_stages=1 if _single(ask) else policy.max_stages,
     )
-    if ask.turns and ask.warm:
+    if ask.turns is not None:
         chosen, abstained, reasons = whole(
             seen, fit, chosen, reference, max_loss=_dial(seen) * policy.profile.max_loss_ratio
         ) or (chosen, abstained, reasons)
@@ -354,11 +357,16 @@ def _decision(  # noqa: PLR0913 - one keyword for each part of a decision
     abstained: str | None = None,
     reasons: tuple[str, ...] = (),
     certificate: str | None = None,
+    checkpoints: tuple[Checkpoint, ...] = (),
 ) -> Decision:
-    """Put the decision together."""
+    """Put the decision together; a certified one has its certificate's checkpoints only."""
     if seen.prepared.replicas and certificate is None:
         found = at_replicas(stages, fallbacks, candidates, seen.prepared.replicas, seen.ask)
         stages, fallbacks = found
+    if certificate is None:
+        checkpoints = seen.policy.checkpoints
+    if checkpoints and len(stages) > 1:
+        stages = watched(stages, seen.ask, seen.signals.lane, checkpoints)
     hurried = seen.ask.limits.deadline_s is not None and len(stages) > 1
     return Decision(
         stages=_timed(stages, candidates) if hurried else stages,

@@ -2,17 +2,19 @@
 
 Theory. What a model has cached of a conversation is cheap to read again; whoever takes over reads
 all of it afresh. Looked at turn by turn, a cheaper model wins whenever this turn is cheaper there;
-what that throws away is only seen later, when the conversation comes back. So a turn of a session
-that somebody has warm (its *home*) is compared over the rest of the session::
+what that throws away is only seen later, when the conversation comes back. So each turn of a
+session is compared with staying at *home*, the deployment that has most of it warm (or, before
+anybody has, the best single), over the rest of the session::
 
     S(i) = net now at i + rest x net of a later turn, with i's cache warm
-    S(i) + the prefix at home, read afresh once         for i worse than home
+
+and for one that is not as good as home, who will probably have to hand back at a hard turn, some
+time in between: half of the rest there, half at home, and the conversation read afresh at home.
 
 ``rest`` is how many turns are still to come, taken to be as many as there were (a session that
-has lasted goes on; at most ``MOST_TURNS``). The second line is the way back: who leaves for a
-model that is not as good will probably return for a hard turn, and home's cache will have gone by
-then. Home is left only if that wins by the profile's least gain, or if home is not good enough for
-this turn; then the way back is no matter, and whoever is chosen is the new home.
+has lasted goes on), at least one and at most ``MOST_TURNS``. Home is left only if that wins by the
+profile's least gain, or if home is not good enough for this turn; then whoever is chosen is the
+new home.
 
 Among those that are good enough for this turn: within the loss allowed against the best single.
 """
@@ -38,7 +40,8 @@ Found = tuple[Plan, str | None, tuple[str, ...]]
 class _Course(Struct, frozen=True):
     """What going on with one deployment takes, and how good it is on this turn."""
 
-    net_usd: float
+    now_usd: float
+    rest_usd: float
     p_correct: float
     fit: Fit
 
@@ -55,34 +58,34 @@ def whole(
 
     ``None``: do it. ``chosen`` and ``reference`` are what this turn alone asks for.
     """
-    home = home_of(seen.ask.warm)
+    home = home_of(seen.ask.warm) or WarmPrefix(
+        deployment=reference.stages[0], prefix_tokens=seen.ask.input_tokens
+    )
     known = {one.name: one for one in seen.prepared.known}
-    if home is None or home.deployment not in known:
-        return None
     floor = reference.p_correct - max_loss
     courses = {
-        one[0]: _course(seen, known[one[0]], one)
-        for one in fit
-        if one[1].p_correct >= floor or one[0] in chosen.stages
+        one[0]: _course(seen, known[one[0]], one) for one in fit if one[1].p_correct >= floor
     }
     here = courses.get(home.deployment)
     if here is None:
         return None  # home is not good enough, or cannot answer: this turn's choice stands
     back = _afresh(known[home.deployment], seen, home.prefix_tokens)
     totals = {
-        name: one.net_usd + (back if one.p_correct < here.p_correct else 0.0)
+        name: one.now_usd + (one.rest_usd + here.rest_usd) / 2 + back
+        if one.p_correct < here.p_correct
+        else one.now_usd + one.rest_usd
         for name, one in courses.items()
-        if name == home.deployment or one.p_correct >= floor
     }
     best = min(totals, key=lambda name: (totals[name], name))
     gain = max(_LEAST_GAIN, seen.policy.profile.min_gain_ratio)
-    if totals[best] >= here.net_usd * (1 - gain):
+    if totals[best] >= totals[home.deployment] * (1 - gain):
         best = home.deployment
-    if chosen.stages == (best,) or _pays(chosen, home.deployment, evaluate((courses[best].fit,))):
+    alone = evaluate((courses[best].fit,))
+    if chosen.stages == (best,) or _pays(chosen, home.deployment, alone):
         return None
-    stays = best == home.deployment
-    why = f"the session {'stays with' if stays else 'moves to'} {best}"
-    return evaluate((courses[best].fit,)), why, (why,)
+    verb = "is best had with" if not seen.ask.warm else "stays with"
+    why = f"the session {verb if best == home.deployment else 'moves to'} {best}"
+    return alone, why, (why,)
 
 
 def _pays(chosen: Plan, home: str, stays: Plan) -> bool:
@@ -94,14 +97,19 @@ def _pays(chosen: Plan, home: str, stays: Plan) -> bool:
 def _course(seen: View, known: Known, fit: Fit) -> _Course:
     """Return what this turn and the rest of the session take with one deployment."""
     estimate = fit[1]
-    rest = min(MOST_TURNS, max(1, seen.ask.turns))
-    net = estimate.net_usd + rest * _steady(seen, known, estimate)
-    return _Course(net, estimate.p_correct, fit)
+    rest = min(MOST_TURNS, max(1, seen.ask.turns or 0))
+    rest_usd = rest * _steady(seen, known, estimate)
+    return _Course(estimate.net_usd, rest_usd, estimate.p_correct, fit)
 
 
 def _steady(seen: View, known: Known, estimate: Estimate) -> float:
-    """Return the net cost of a later turn: as long as this one, all before it cached."""
+    """Return the net cost of a later turn: as much new text as now, all before it cached.
+
+    Before there is anything to compare with, as much new text as the answer has.
+    """
     fresh = max(1, estimate.input_tokens - seen.prefix_tokens)
+    if not seen.prefix_tokens:
+        fresh = min(fresh, estimate.output_tokens)
     return _net(seen, known, fresh, estimate.input_tokens + estimate.output_tokens) + _written(
         seen, known, estimate.output_tokens
     )
