@@ -58,7 +58,7 @@ def policies(draw: st.DrawFn, names: tuple[str, ...]) -> Policy:
         for name in names
         if draw(st.booleans())
     ]
-    profile = replace(draw(st.sampled_from(PROFILES)), tiers=(), defer_above=None)
+    profile = replace(draw(st.sampled_from(PROFILES)), tiers=(), defer_above_ratio=None)
     return policy_of(*beliefs, profile=profile)
 
 

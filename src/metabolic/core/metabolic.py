@@ -102,7 +102,7 @@ class Profile(Struct, frozen=True, kw_only=True, gc=False):
     quality by a preference of 0. ``battery_weight`` multiplies the price of local energy by up to
     ``1 + battery_weight`` as a battery empties to its reserve. ``power_budget_w`` is what the
     operator lets the machine draw (``None``: as much as it likes). A query more probably complex
-    than ``defer_above`` is left to remote deployments (``None``: none is).
+    than ``defer_above_ratio`` is left to remote deployments (``None``: none is).
     """
 
     name: str
@@ -122,4 +122,4 @@ class Profile(Struct, frozen=True, kw_only=True, gc=False):
     hot_loss_ratio: float = 0.0
     battery_weight: float = 0.0
     power_budget_w: float | None = None
-    defer_above: float | None = None
+    defer_above_ratio: float | None = None

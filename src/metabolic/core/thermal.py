@@ -16,16 +16,17 @@ class Forecast(Struct, frozen=True, kw_only=True, gc=False):
     error_c: float
 
 
-class TauPoint(Struct, frozen=True, array_like=True, gc=False):
+class TauPoint(Struct, frozen=True, kw_only=True, array_like=True, gc=False):
     """Weighted sums of one time constant's regression; old samples are forgotten exponentially.
 
-    ``x`` is the low-passed power (W), ``z`` what is left of the unknown start, ``y`` the
-    temperature against the limit (C); two letters are the sum of their product.
+    ``x_w`` is the low-passed power, ``z_ratio`` what is left of the unknown start, ``y`` the
+    temperature against the limit (C). ``sx`` is the sum of ``x_w``; two letters are the sum of
+    their product, so the units are those of its factors.
     """
 
     tau_s: float
-    x: float
-    z: float
+    x_w: float
+    z_ratio: float
     n: float = 0.0
     sx: float = 0.0
     sy: float = 0.0
@@ -38,7 +39,7 @@ class TauPoint(Struct, frozen=True, array_like=True, gc=False):
     szz: float = 0.0
 
 
-class Pending(Struct, frozen=True, array_like=True, gc=False):
+class Pending(Struct, frozen=True, kw_only=True, array_like=True, gc=False):
     """A forecast that waits to be compared, and the mean squared error of those before it.
 
     ``guess`` is the number of the guess at the coming power that it rests on.

@@ -92,7 +92,7 @@ def _unproven(seen: View, known: Known) -> str | None:
 def _outside(seen: View, known: Known) -> str | None:
     """Return why a thrifty profile leaves it out: its size, or a query that it defers."""
     profile, tier = seen.policy.profile, known.deployment.model.tier
-    if profile.defer_above is not None and seen.signals.p_complex > profile.defer_above:
+    if profile.defer_above_ratio is not None and seen.signals.p_complex > profile.defer_above_ratio:
         return f"profile {profile.name} defers complex queries" if known.local else None
     return None if tier in profile.tiers else f"profile {profile.name} does not use {tier} models"
 

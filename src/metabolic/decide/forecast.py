@@ -65,7 +65,15 @@ def begun() -> tuple[Pending, ...]:
     for guess in range(_GUESSES):
         for horizon_s in HORIZONS_S:
             error_c = _START_ERROR_C + _START_ERROR_C_PER_S * horizon_s
-            found.append(Pending(guess, horizon_s, -1.0, 0.0, error_c * error_c))
+            found.append(
+                Pending(
+                    guess=guess,
+                    horizon_s=horizon_s,
+                    due_s=-1.0,
+                    y_c=0.0,
+                    variance=error_c * error_c,
+                )
+            )
     return tuple(found)
 
 
@@ -97,7 +105,14 @@ def _compared(pending: Pending, fit: ThermalFit, at_s: float) -> Pending:
         variance += (error_c * error_c - variance) / (count + _START_COUNT)
     horizon_s = pending.horizon_s
     ahead_c = _y_c(fit, pending.guess, horizon_s)
-    return Pending(pending.guess, horizon_s, at_s + horizon_s, ahead_c, variance, count)
+    return Pending(
+        guess=pending.guess,
+        horizon_s=horizon_s,
+        due_s=at_s + horizon_s,
+        y_c=ahead_c,
+        variance=variance,
+        count=count,
+    )
 
 
 def _now_c(fit: ThermalFit) -> float:
@@ -110,7 +125,7 @@ def _state(fit: ThermalFit) -> tuple[float, float]:
     """Return the low-passed power and what is left of the start, for the model's own tau."""
     for point in fit.points:
         if point.tau_s == fit.tau_s:
-            return point.x, point.z
+            return point.x_w, point.z_ratio
     return fit.means_w[0], 1.0
 
 

@@ -75,7 +75,7 @@ PROFILES: tuple[Profile, ...] = (
         warm_loss_ratio=0.25,
         hot_loss_ratio=0.50,
         battery_weight=2.0,
-        defer_above=0.5,
+        defer_above_ratio=0.5,
     ),
 )
 """The profiles, most generous first."""

@@ -115,7 +115,9 @@ def _first(device: DeviceState, headroom_c: float, watts: float, at_s: float) ->
         limit_w=limit_w,
         prior_base_c=-room_c,
         prior_r_c_per_w=prior_r,
-        points=tuple(TauPoint(tau_s, watts, 1.0) for tau_s in _GRID_S[device.kind]),
+        points=tuple(
+            TauPoint(tau_s=tau_s, x_w=watts, z_ratio=1.0) for tau_s in _GRID_S[device.kind]
+        ),
         pending=begun(),
         y_c=-headroom_c,
         tau_s=_MIDDLE_S[device.kind],
@@ -154,21 +156,21 @@ def _next(before: ThermalFit, y_c: float, watts: float, at_s: float) -> ThermalF
 def _sampled(point: TauPoint, *, y_c: float, mean_w: float, seconds: float) -> TauPoint:
     """Return the sums with one more sample, the earlier ones a little forgotten."""
     fade, keep = exp(-seconds / point.tau_s), exp(-seconds / FORGET_S)
-    x, z = mean_w + (point.x - mean_w) * fade, point.z * fade
+    x, z = mean_w + (point.x_w - mean_w) * fade, point.z_ratio * fade
     return TauPoint(
-        point.tau_s,
-        x,
-        z,
-        point.n * keep + 1,
-        point.sx * keep + x,
-        point.sy * keep + y_c,
-        point.sz * keep + z,
-        point.sxx * keep + x * x,
-        point.sxy * keep + x * y_c,
-        point.sxz * keep + x * z,
-        point.syy * keep + y_c * y_c,
-        point.syz * keep + y_c * z,
-        point.szz * keep + z * z,
+        tau_s=point.tau_s,
+        x_w=x,
+        z_ratio=z,
+        n=point.n * keep + 1,
+        sx=point.sx * keep + x,
+        sy=point.sy * keep + y_c,
+        sz=point.sz * keep + z,
+        sxx=point.sxx * keep + x * x,
+        sxy=point.sxy * keep + x * y_c,
+        sxz=point.sxz * keep + x * z,
+        syy=point.syy * keep + y_c * y_c,
+        syz=point.syz * keep + y_c * z,
+        szz=point.szz * keep + z * z,
     )
 
 
@@ -183,7 +185,7 @@ def _fitted(seen: ThermalFit, seconds: float) -> ThermalFit:
         if cost < least:
             best, chosen, least = point, theta, cost
     base, r, start = chosen
-    residual = seen.y_c - (base + r * best.x + start * best.z)
+    residual = seen.y_c - (base + r * best.x_w + start * best.z_ratio)
     keep = exp(-seconds / _OFFSET_S)
     return replace(
         seen,
