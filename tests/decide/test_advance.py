@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from metabolic.core.attempt import (
     Attempt,
@@ -18,13 +19,15 @@ from metabolic.core.attempt import (
     Finish,
     Open,
     Progress,
+    Reached,
     Release,
     Tick,
     Verdict,
     Wake,
 )
+from metabolic.core.checkpoint import Checkpoint
 from metabolic.core.decision import Decision, Stage
-from metabolic.decide.advance import advance, begin
+from metabolic.decide.advance import EARLY_ABORT, advance, begin
 
 GOOD = Verdict(well_formed=True, confidence=0.9)
 UNSURE = Verdict(well_formed=True, confidence=0.5)
@@ -310,3 +313,64 @@ def test_every_run_ends_opens_each_stage_once_or_one_again_and_releases_one_answ
     assert len(run.attempts) == len(names)
     if run.answer is not None:
         assert releases == [Release(call=run.answer.call)]
+
+
+CHECKPOINTS = (
+    Checkpoint(deployment="small", tokens=8, min_logprob=-1.0),
+    Checkpoint(deployment="small", tokens=16, min_logprob=-0.5),
+)
+
+
+def watched(**more):
+    made = cascade("small", "large", **more)
+    return replace(made, stages=(replace(made.stages[0], checkpoints=CHECKPOINTS), made.stages[1]))
+
+
+def at_checkpoint(decision, *, tokens=8, logprob=-2.0, deadline_s=None, at_s=0.5):
+    run, effects = advance(begin(decision, deadline_s=deadline_s), Began(at_s=0.0))
+    call = opened(effects)
+    run, effects = advance(run, Reached(call=call.id, tokens=tokens, logprob=logprob, at_s=at_s))
+    return run, effects, call
+
+
+GIVEN_UP = Failure(kind="cancelled", message=EARLY_ABORT)
+
+
+def test_a_hopeless_draft_is_cancelled_at_its_checkpoint_and_the_next_stage_opened():
+    run, effects, call = at_checkpoint(watched())
+    assert call.checkpoints == (8, 16)
+    assert effects == (Cancel(call="c0", why=EARLY_ABORT),)
+    run, effects = advance(run, ended(call, failure=GIVEN_UP))
+    assert opened(effects).deployment == "large"
+    assert opened(effects).checkpoints == ()
+    assert len(run.attempts) == 1  # it ended, and is billed
+
+
+def test_each_checkpoint_has_its_own_threshold_and_others_are_nothing():
+    assert at_checkpoint(watched(), tokens=8, logprob=-0.9)[1] == ()
+    assert at_checkpoint(watched(), tokens=16, logprob=-0.9)[1] != ()
+    assert at_checkpoint(watched(), tokens=12, logprob=-9.0)[1] == ()
+    assert at_checkpoint(cascade("small", "large"))[1] == ()
+
+
+def test_a_draft_is_not_given_up_when_nobody_else_can_answer_in_time():
+    assert at_checkpoint(watched(), deadline_s=0.5)[1] == ()
+    made = watched()
+    slow = replace(made, stages=(made.stages[0], replace(made.stages[1], expected_s=3.0)))
+    assert at_checkpoint(slow, deadline_s=3.0)[1] == ()
+    assert at_checkpoint(slow, deadline_s=4.0)[1] != ()
+    alone = replace(made, stages=made.stages[:1])
+    assert at_checkpoint(alone)[1] == ()
+
+
+def test_a_draft_given_up_is_written_to_its_end_when_everybody_else_fails():
+    run, effects, call = at_checkpoint(watched())
+    run, effects = advance(run, ended(call, failure=GIVEN_UP))
+    large = opened(effects)
+    run, effects = advance(run, ended(large, failure=Failure(kind="timed_out")))
+    again = opened(effects)
+    assert (again.deployment, again.checkpoints) == ("small", ())
+    run, effects = advance(run, ended(again))
+    run, effects = advance(run, Checked(call=again.id, verdict=UNSURE, at_s=2.0))
+    assert (run.answer.deployment, run.answer.degraded) == ("small", True)
+    assert effects[-2:] == (Release(call=again.id), Finish(call=again.id))

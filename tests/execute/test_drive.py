@@ -3,13 +3,16 @@
 import asyncio
 from typing import Any
 
+import msgspec
 import pytest
+from msgspec.structs import replace
 
 from metabolic.core.attempt import Cancel, ClientGone, Reply, ReplyChoice, Verdict
+from metabolic.core.checkpoint import Checkpoint
 from metabolic.core.decision import Decision, Stage
 from metabolic.core.errors import Overloaded, Refused, TimedOut, Unreachable
 from metabolic.core.fleet import Endpoint
-from metabolic.core.request import Ask, Limits, Request
+from metabolic.core.request import Ask, Limits, Request, Usage
 from metabolic.execute.calls import Calls
 from metabolic.execute.clock import RealClock
 from metabolic.execute.drive import Driver
@@ -42,6 +45,9 @@ class Stream:
     def reply(self):
         return Reply(choices=(ReplyChoice(text="streamed"),))
 
+    def logprobs(self):
+        return []
+
     async def aclose(self):
         self.closed = True
 
@@ -73,7 +79,7 @@ class Scripted:
         answer = self._script[self.name]
         if isinstance(answer, Exception):
             raise answer
-        return Stream(answer)
+        return answer if isinstance(answer, Stream) else Stream(answer)
 
     async def healthy(self):
         return True
@@ -101,6 +107,25 @@ class Sink:
 
     async def write(self, events):
         self.events.append(events)
+
+
+class Draft(Stream):
+    """A stream of tokens that are all as unsure; says how many were asked for."""
+
+    def __init__(self, tokens, logprob):
+        super().__init__([b"data: {}\n\n"] * tokens)
+        self._tokens, self._logprob = tokens, logprob
+
+    @property
+    def written(self):
+        return self._tokens - len(self._events)
+
+    def logprobs(self):
+        return [self._logprob] * self.written
+
+    def reply(self):
+        choice = ReplyChoice(text=f"draft of {self.written}", logprobs=tuple(self.logprobs()))
+        return Reply(choices=(choice,), usage=Usage(input_tokens=3, output_tokens=self.written))
 
 
 NAMES = ("large", "small")
@@ -295,3 +320,58 @@ async def test_two_drafts_that_say_the_same_end_the_run(drafts, answered):
     outcome = await drive(made, chosen)
     assert outcome.run.answer.deployment == answered
     assert dict(outcome.run.verdicts)["c1"].agrees is (answered == "small")
+
+
+def watched():
+    made = decision("small", "large")
+    at = Checkpoint(deployment="small", tokens=4, min_logprob=-1.0)
+    return replace(made, stages=(replace(made.stages[0], checkpoints=(at,)), made.stages[1]))
+
+
+@pytest.mark.parametrize("streams", [False, True])
+async def test_a_hopeless_draft_is_stopped_at_its_checkpoint_and_billed(streams):
+    draft = Draft(100, -2.0)
+    large = [b"data: large\n\n"] if streams else "yes"
+    made, _ = driver({"small": draft, "large": large}, {"yes": 0.9, "streamed": 0.9})
+    sink = Sink() if streams else None
+    outcome = await drive(made, watched(), sink=sink)
+    assert draft.closed
+    assert draft.written == 4  # the upstream was read no further
+    small, other = outcome.run.attempts
+    assert (small.failure.kind, small.failure.message) == ("cancelled", "early abort")
+    assert small.usage.output_tokens == 4
+    assert small.first_token_s is not None
+    assert outcome.run.answer.deployment == other.call.deployment == "large"
+    if sink is not None:
+        assert sink.events == [b"data: large\n\n"]
+
+
+async def test_a_draft_that_passes_its_checkpoint_is_given_whole_to_a_client_that_wants_it_whole():
+    made, _ = driver({"small": Draft(10, -0.2), "large": "no"}, {"draft of 10": 0.9})
+    outcome = await drive(made, watched())
+    assert outcome.run.answer.deployment == "small"
+    body = msgspec.json.decode(outcome.reply.body)
+    assert body["choices"][0]["message"] == {"role": "assistant", "content": "draft of 10"}
+    assert body["usage"]["total_tokens"] == 13
+
+
+async def test_without_checkpoints_a_whole_answer_is_asked_for_in_one_piece():
+    made, _ = driver({"small": "yes"}, {"yes": 0.9})
+    outcome = await drive(made, decision("small", "large"))
+    assert outcome.run.attempts[0].first_token_s is None
+
+
+async def test_a_client_that_leaves_a_watched_draft_still_stops_it():
+    class Endless(Draft):
+        async def __anext__(self):
+            if self.written == 2:
+                gone.set_result(None)
+                await asyncio.Event().wait()
+            return await super().__anext__()
+
+    gone = asyncio.get_running_loop().create_future()
+    draft = Endless(100, -0.2)
+    made, _ = driver({"small": draft, "large": "no"}, {})
+    outcome = await drive(made, watched(), gone=gone)
+    assert outcome.run.gone
+    assert draft.closed

@@ -8,6 +8,7 @@ Source: Anthropic API reference, "Streaming messages".
 
 __all__ = ["ClaudeReader"]
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -94,6 +95,10 @@ class ClaudeReader:
             tool_calls=calls,
         )
         return Reply(choices=(choice,), usage=usage_of(self._head.usage, self._last))
+
+    def logprobs(self) -> Sequence[float]:
+        """Return none: that dialect has no log-probabilities."""
+        return ()
 
     def _pass(self, events: list[tuple[bytes, bytes | None]]) -> bytes:
         passed: list[bytes] = []

@@ -12,7 +12,7 @@ __all__ = ["FakeAnswer", "FakeBackend", "FakeStream", "Options", "Script", "crea
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 
 import msgspec
 from msgspec import Struct
@@ -187,6 +187,10 @@ class FakeStream:
     def reply(self) -> Reply:
         """Return what was answered so far."""
         return self._reader.reply()
+
+    def logprobs(self) -> Sequence[float]:
+        """Return the token log-probabilities of the first choice so far."""
+        return self._reader.logprobs()
 
     async def aclose(self) -> None:
         """Stop."""

@@ -2,6 +2,8 @@
 
 __all__ = ["Gathered"]
 
+from collections.abc import Sequence
+
 from metabolic.backends.shapes import Chunk, ChunkChoice, Lean, Said, ToolDelta, text_of
 from metabolic.core.attempt import ReplyChoice, ToolCall
 
@@ -36,6 +38,11 @@ class Gathered:
     def choices(self) -> tuple[ReplyChoice, ...]:
         """Return the choices in the order of their indices."""
         return tuple(self._choices[index].whole() for index in sorted(self._choices))
+
+    def logprobs(self) -> Sequence[float]:
+        """Return the token log-probabilities of the first choice so far."""
+        one = self._choices.get(0)
+        return () if one is None else one.logprobs
 
     def _at(self, index: int) -> "_Choice":
         one = self._choices.get(index)

@@ -20,7 +20,7 @@ __all__ = [
 import asyncio
 import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal, Protocol
 from urllib.parse import quote
 from urllib.request import getproxies, proxy_bypass
@@ -259,6 +259,10 @@ class Reads(Protocol):
         """Return what was answered so far."""
         ...
 
+    def logprobs(self) -> Sequence[float]:
+        """Return the token log-probabilities of the first choice so far."""
+        ...
+
 
 class OpenAIStream:
     """A streamed answer, event by event; see ``Stream`` for what it offers."""
@@ -296,6 +300,10 @@ class OpenAIStream:
     def reply(self) -> Reply:
         """Return what was answered so far, parsed; its ``body`` is empty."""
         return self._reader.reply()
+
+    def logprobs(self) -> Sequence[float]:
+        """Return the token log-probabilities of the first choice so far."""
+        return self._reader.logprobs()
 
     async def aclose(self) -> None:
         """Stop: the connection is kept only if the answer was whole."""

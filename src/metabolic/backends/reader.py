@@ -7,7 +7,7 @@ properly after every choice had its finish reason; everything else is broken off
 
 __all__ = ["Reader"]
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -107,6 +107,10 @@ class Reader:
     def reply(self) -> Reply:
         """Return what was answered so far; without ``call.keep``, usage and finish reasons only."""
         return Reply(choices=self._gathered.choices(), usage=self._usage)
+
+    def logprobs(self) -> Sequence[float]:
+        """Return the token log-probabilities of the first choice so far."""
+        return self._gathered.logprobs()
 
     def _pass(self, events: list[tuple[bytes, bytes | None]]) -> bytes:
         passed: list[bytes] = []

@@ -20,6 +20,7 @@ __all__ = [
     "LogprobSummary",
     "Open",
     "Progress",
+    "Reached",
     "Release",
     "Reply",
     "ReplyChoice",
@@ -51,6 +52,7 @@ class Call(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     ``id`` is unique within the run (``c0``, ``c1``, …). ``logprobs`` asks the engine for token
     log-probabilities, whether or not the client wants them. ``keep`` keeps the whole answer for
     the validators; without it (a stream relayed as it comes) only usage and finish are read.
+    ``checkpoints`` are numbers of tokens at which the run wants to hear of it (``Reached``).
     """
 
     id: str
@@ -60,6 +62,7 @@ class Call(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     role: Role = "answer"
     logprobs: bool = False
     keep: bool = True
+    checkpoints: tuple[int, ...] = ()
 
 
 class LogprobSummary(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
@@ -176,6 +179,15 @@ class Progress(Struct, frozen=True, kw_only=True, tag="progress", gc=False):
     at_s: float
 
 
+class Reached(Struct, frozen=True, kw_only=True, tag="reached", gc=False):
+    """The call has written its first ``tokens`` tokens, a checkpoint; ``logprob`` is their mean."""
+
+    call: str
+    tokens: int
+    logprob: float
+    at_s: float
+
+
 class Ended(Struct, frozen=True, kw_only=True, tag="ended", gc=False):
     """The call is over: with an answer, or with ``attempt.failure``."""
 
@@ -203,7 +215,7 @@ class ClientGone(Struct, frozen=True, kw_only=True, tag="client_gone", gc=False)
     at_s: float
 
 
-Event = Began | Progress | Ended | Checked | Tick | ClientGone
+Event = Began | Progress | Reached | Ended | Checked | Tick | ClientGone
 
 
 class Open(Struct, frozen=True, kw_only=True, tag="open", gc=False):

@@ -6,6 +6,8 @@ from typing import Literal
 
 from msgspec import Struct
 
+from metabolic.core.checkpoint import Checkpoint
+
 Labeller = Literal["exact_match", "deterministic_check", "user_feedback", "judge"]
 """Who said which of two answers is better; a certificate is never better than its labeller."""
 
@@ -37,6 +39,7 @@ class Certificate(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fals
 
     ``family`` says how the error probability was split over lanes. ``labels_needed`` estimates the
     rows the test takes (``None``: no number would do). ``refused`` says why nothing is certified.
+    ``checkpoints`` were in force when it was tested: a draft given up at one was not kept.
     """
 
     lane: str
@@ -57,4 +60,5 @@ class Certificate(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fals
     partner: str | None = None
     seed: int = 0
     refused: str | None = None
+    checkpoints: tuple[Checkpoint, ...] = ()
     id: str = ""

@@ -19,7 +19,7 @@ __all__ = [
     "Validator",
 ]
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal, Protocol, runtime_checkable
 
 from msgspec import Struct
@@ -145,6 +145,10 @@ class Stream(Protocol):
 
         With ``call.keep`` false only usage and finish reasons are known.
         """
+        ...
+
+    def logprobs(self) -> Sequence[float]:
+        """Return the token log-probabilities of the first choice so far; empty without them."""
         ...
 
     async def aclose(self) -> None:

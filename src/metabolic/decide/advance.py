@@ -15,6 +15,9 @@ that may be given, through ``decision.fallbacks``. At most one call is open at a
 - **hold**: nothing is released before ``Checked`` accepts it. A draft is accepted when it is
   well-formed, not doubtful, and at least as confident as its stage asks; no evidence where
   evidence is asked for is a refusal.
+- **early abort**: a gated draft that is too unsure at a checkpoint is cancelled while it is being
+  written, if another stage follows and is in time; nothing of it has left. It is asked once more,
+  to its end, only when everybody else has failed.
 - **agreement**: a stage that goes by it is compared with the draft before it and kept when both
   say the same in the end; a stage that is only compared with is never kept, unless degraded.
 - **stream**: the first ``Progress`` releases the call, and no other call may answer afterwards:
@@ -31,7 +34,7 @@ that may be given, through ``decision.fallbacks``. At most one call is open at a
   is billed.
 """
 
-__all__ = ["LONGEST_WAIT_S", "advance", "begin", "stage_at"]
+__all__ = ["EARLY_ABORT", "LONGEST_WAIT_S", "advance", "begin", "stage_at"]
 
 from msgspec.structs import replace
 
@@ -51,6 +54,7 @@ from metabolic.core.attempt import (
     Finish,
     Open,
     Progress,
+    Reached,
     Release,
     Run,
     Tick,
@@ -61,6 +65,9 @@ from metabolic.core.decision import Decision, Stage
 
 LONGEST_WAIT_S = 5.0
 """A deployment that wants to be left alone for longer is not waited for."""
+
+EARLY_ABORT = "early abort"
+"""Why a draft was cancelled at a checkpoint."""
 
 _BUSY_WAIT_S = 0.5
 _CLIENT_FAULTS = frozenset({400, 413, 422})
@@ -92,6 +99,8 @@ def advance(run: Run, event: Event) -> Step:
             return _open(run, event.at_s)
         case Progress():
             return _progress(run, event)
+        case Reached():
+            return _reached(run, event)
         case Ended():
             return _ended(run, event)
         case Checked():
@@ -124,6 +133,7 @@ def _open(run: Run, at_s: float) -> Step:
         variant=stage.variant,
         logprobs=stage.min_confidence is not None,
         keep=not streams,
+        checkpoints=() if run.retried else tuple([one.tokens for one in stage.checkpoints]),
     )
     ends_s = at_s + stage.timeout_s
     if run.deadline_s is not None:
@@ -138,6 +148,28 @@ def _progress(run: Run, event: Progress) -> Step:
     if run.decision.delivery != "stream" or run.released is not None or not is_open:
         return run, ()
     return replace(run, released=event.call), (Release(call=event.call),)
+
+
+def _reached(run: Run, event: Reached) -> Step:
+    """Cancel a draft that will not be kept, if somebody is left who can answer in time."""
+    call = next((one for one in run.open if one.id == event.call), None)
+    stage = None if call is None else stage_at(run.decision, call.stage)
+    if call is None or stage is None or run.released == call.id or not _hopeless(stage, event):
+        return run, ()
+    following = run.stage + 1
+    if following >= len(run.decision.stages) or run.retried or run.gone:
+        return run, ()
+    takes_s = run.decision.stages[following].expected_s
+    if run.deadline_s is not None and event.at_s + (takes_s or 0.0) >= run.deadline_s:
+        return run, ()
+    return run, (Cancel(call=call.id, why=EARLY_ABORT),)
+
+
+def _hopeless(stage: Stage, event: Reached) -> bool:
+    """Say whether a draft is below the threshold of the checkpoint it has reached."""
+    return any(
+        one.tokens == event.tokens and event.logprob < one.min_logprob for one in stage.checkpoints
+    )
 
 
 def _ended(run: Run, event: Ended) -> Step:
@@ -257,6 +289,8 @@ def _may_pass(failure: Failure | None) -> bool:
         return False
     if failure.kind in {"unreachable", "overloaded"}:
         return True
+    if failure.kind == "cancelled":
+        return failure.message == EARLY_ABORT  # given up by us; now it is all there is
     return failure.kind == "bad_reply" and (failure.status or 0) >= _SERVER_FAULT
 
 

@@ -16,6 +16,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from metabolic.core.certificate import Certificate, Certified
+from metabolic.core.checkpoint import Checkpoint
 from metabolic.core.decision import Plan
 from metabolic.core.metabolic import Level
 from metabolic.decide.cascade import Fit
@@ -55,6 +56,7 @@ class Assured(Struct, frozen=True, kw_only=True):
     certificate: str | None = None
     agreement: bool = False
     abstained: str | None = None
+    checkpoints: tuple[Checkpoint, ...] = ()
 
 
 def hold(
@@ -207,6 +209,7 @@ def _cheapest(
         min_confidence=at.min_confidence,
         certificate=one.id,
         agreement=one.partner is not None,
+        checkpoints=one.checkpoints,
         reasons=(_words(one, at, level=level),),
     )
 

@@ -205,6 +205,8 @@ def _laned(
             [replace(one, variant=lane.variants.get(one.deployment)) for one in made.stages]
         )
         return replace(made, stages=stages, lane=lane.name)
+    elif index is not None and not index.learned:
+        return _plan(seen, candidates, fit)
     else:
         best = min(fit, key=lambda one: (-one[1].p_correct, one[1].net_usd, one[0]))[0]
         stage = Stage(deployment=best, timeout_s=policy.stage_timeout_s)

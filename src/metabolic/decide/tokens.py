@@ -20,7 +20,7 @@ __all__ = [
 import math
 from collections.abc import Sequence
 
-FIRST = (4, 8, 16, 32)
+FIRST = (8, 16, 32, 64)
 """Tokens after which a checkpoint may be taken."""
 
 _FLOOR = -20.0

@@ -5,6 +5,7 @@ __all__ = ["CallMeter", "Calls", "Engines", "Made", "failure_of"]
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Protocol, TypeVar
 
 from msgspec import Struct
@@ -25,8 +26,11 @@ from metabolic.core.errors import (
 from metabolic.core.fleet import Endpoint
 from metabolic.core.ports import Backend, Clock
 from metabolic.core.request import Ask, Request, Usage
+from metabolic.decide.advance import EARLY_ABORT
 from metabolic.decide.evidence import summarise
+from metabolic.edge.whole import whole
 from metabolic.execute.admission import Admission, Gate, Pass, refused
+from metabolic.execute.checkpoints import GivenUp, Reached, Watcher
 from metabolic.execute.delivery import Relay
 from metabolic.execute.health import Health
 from metabolic.execute.snapshot import Snapshot
@@ -146,7 +150,7 @@ class Calls:
         self._backends: dict[str, tuple[Endpoint, Backend]] = {}
         self._closing: set[asyncio.Task[None]] = set()
 
-    async def make(
+    async def make(  # noqa: PLR0913 - what a call needs, and who is told of it
         self,
         request: Request,
         call: Call,
@@ -155,12 +159,14 @@ class Calls:
         relay: Relay | None,
         first: Callable[[], None],
         ask: Ask | None = None,
+        reached: Reached | None = None,
     ) -> Made:
         """Make a call and return how it ended; raises only when cancelled.
 
         ``t0_s`` is the monotonic time the run began. ``relay`` takes the events of a stream;
-        ``first`` is told of its first bytes.
+        ``first`` is told of its first bytes, ``reached`` of the call's checkpoints.
         """
+        watcher = Watcher(call.checkpoints, reached) if call.checkpoints and reached else None
         began_s = self._clock.monotonic_s() - t0_s
         name = call.deployment
         local = name not in self._endpoints
@@ -168,11 +174,20 @@ class Calls:
         try:
             with self._engines.using(name) if local else nullcontext():
                 gate = None if self._admission is None else self._admission.gate(name)
+                making = partial(
+                    self._made,
+                    request,
+                    call,
+                    began_s=began_s,
+                    t0_s=t0_s,
+                    relay=relay,
+                    first=first,
+                    watcher=watcher,
+                )
                 if self._admission is None or gate is None or ask is None:
-                    return await self._made(request, call, began_s, t0_s, relay, first)
+                    return await making()
                 given = await gate.enter(self._admission.ticket(gate, ask, t0_s=t0_s))
-                making = self._made(request, call, began_s, t0_s, relay, first)
-                return await _inside(gate, given, making)
+                return await _inside(gate, given, making())
         except MetabolicError as error:
             self._note(name, error)
             attempt = Attempt(
@@ -185,14 +200,16 @@ class Calls:
         finally:
             self._snapshot.ended(name)
 
-    async def _made(
+    async def _made(  # noqa: PLR0913 - as above
         self,
         request: Request,
         call: Call,
+        *,
         began_s: float,
         t0_s: float,
         relay: Relay | None,
         first: Callable[[], None],
+        watcher: Watcher | None,
     ) -> Made:
         """Reach the backend, let the meter know, and collect the answer."""
         backend, pid = await self._reach(call.deployment)
@@ -211,11 +228,14 @@ class Calls:
             prompt_tokens = len(request.body) / _BYTES_PER_TOKEN
             self._meter.began(call_id, pid, call.deployment, prompt_tokens)
         try:
-            if relay is None:
+            if relay is None and watcher is None:
                 reply = await backend.complete(request, call)
             else:
-                reply = await self._stream(backend, request, call, relay, noted)
+                reply = await self._stream(backend, request, call, relay, noted, watcher)
             usage = reply.usage
+        except GivenUp as end:
+            usage = Usage(output_tokens=end.tokens)
+            return self._given_up(call, usage, began_s, t0_s, first_token_s)
         finally:
             if metered:
                 first_s = None if first_token_s is None else t0_s + first_token_s
@@ -235,15 +255,34 @@ class Calls:
             token_s = self._admission.saw(attempt, running=running, began_s=asked_s)
         return Made(attempt=attempt, reply=reply, token_s=token_s)
 
+    def _given_up(
+        self, call: Call, usage: Usage, began_s: float, t0_s: float, first_s: float | None
+    ) -> Made:
+        """Return the end of a draft that was given up; what it wrote is billed."""
+        self._health.answered(call.deployment)
+        attempt = Attempt(
+            call=call,
+            began_s=began_s,
+            ended_s=self._clock.monotonic_s() - t0_s,
+            first_token_s=first_s,
+            usage=usage,
+            failure=Failure(kind="cancelled", message=EARLY_ABORT),
+        )
+        return Made(attempt=attempt)
+
     async def _stream(
         self,
         backend: Backend,
         request: Request,
         call: Call,
-        relay: Relay,
+        relay: Relay | None,
         first: Callable[[], None],
+        watcher: Watcher | None,
     ) -> Reply:
-        """Take a stream's events; in relayed streams wait for release after the first."""
+        """Take a stream's events; in relayed streams wait for release after the first.
+
+        Without a relay they are put together: a stream only for the sake of ``watcher``.
+        """
         # Tool calls are learned from the whole answer, also where it is relayed as it comes.
         wanted = replace(call, keep=True) if request.tools and not call.keep else call
         stream = await self._in_time(backend.stream(request, wanted))
@@ -255,13 +294,23 @@ class Calls:
                     if not begun:
                         begun = True
                         first()
-                        if not call.keep:
+                        if relay is not None and not call.keep:
                             await relay.opened()
-                    await relay.write(events)
+                    if watcher is not None:
+                        watcher.look(stream)
+                    if relay is not None:
+                        await relay.write(events)
                     watch.go_on()
-            return stream.reply()
+            reply = stream.reply()
+            return reply if relay is not None else self._put_together(request, call, reply)
         finally:
             await stream.aclose()
+
+    def _put_together(self, request: Request, call: Call, reply: Reply) -> Reply:
+        """Return a streamed answer as the client asked for it: in one piece."""
+        created = int(self._clock.now_s())
+        body = whole(reply, identity=request.id, model=call.deployment, created=created)
+        return replace(reply, body=body)
 
     async def _in_time(self, waiting: Awaitable[_T]) -> _T:
         """Wait for the upstream to begin. Raises ``TimedOut``."""

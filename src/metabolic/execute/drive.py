@@ -33,6 +33,7 @@ from metabolic.core.attempt import (
     Finish,
     Open,
     Progress,
+    Reached,
     Release,
     Reply,
     Run,
@@ -44,7 +45,7 @@ from metabolic.core.decision import Decision
 from metabolic.core.errors import BackendError, BadReply, MetabolicError, TimedOut
 from metabolic.core.ports import Clock, Sink, Validator
 from metabolic.core.request import Ask, Request
-from metabolic.decide.advance import advance, begin
+from metabolic.decide.advance import EARLY_ABORT, advance, begin
 from metabolic.decide.agreement import agree
 from metabolic.decide.evidence import merge
 from metabolic.execute.calls import Calls, Made
@@ -212,7 +213,8 @@ class Drive:
         """End the await of the open call, or keep it from being made."""
         if self._why is None:
             self._why = why
-            if self._task is not None:
+            # A draft that is given up at a checkpoint ends itself: it looks at the reason.
+            if self._task is not None and why != EARLY_ABORT:
                 self._task.cancel()
 
     async def _make(self, call: Call) -> Made:
@@ -230,6 +232,7 @@ class Drive:
                     relay=self._relays.get(call.id),
                     first=lambda: self._first(call),
                     ask=self._ask,
+                    reached=lambda tokens, mean: self._reached(call, tokens, mean),
                 )
             except asyncio.CancelledError:
                 if self._why is None or self._task is None:
@@ -254,6 +257,11 @@ class Drive:
         """A relayed stream has its first bytes."""
         if not call.keep:
             self._step(Progress(call=call.id, at_s=self._at_s()))
+
+    def _reached(self, call: Call, tokens: int, logprob: float) -> bool:
+        """A draft is at a checkpoint; say whether it is given up."""
+        self._step(Reached(call=call.id, tokens=tokens, logprob=logprob, at_s=self._at_s()))
+        return self._why == EARLY_ABORT
 
     def _cancelled(self, call: Call, began_s: float) -> Made:
         """Return the end of a call we cancelled ourselves."""
