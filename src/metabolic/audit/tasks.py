@@ -1,0 +1,78 @@
+"""Task type and difficulty of a sample of prompts, and which of them need no model."""
+
+__all__ = ["Classify", "classify_sample", "task_shares"]
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from metabolic.audit.result import TaskShare
+from metabolic.core.signals import Signals
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+Classify = Callable[[str], Signals]
+"""What a classifier sees in one prompt."""
+
+_NO_MODEL = r"""(?i)^\s*(what\s+is|what's|calculate|compute|evaluate|solve|how\s+much\s+is)?\s*:?\s*
+[-+(]*\d[\d\s.,()]*([-+*/^%x×÷]\s*[-+(]*\d[\d\s.,()]*)+\s*(=\s*\??|\?|\.)?\s*$""".replace("\n", "")
+"""Plain arithmetic and nothing else: the one kind that is certain without a model."""
+
+
+class Sample(Struct, frozen=True, kw_only=True):
+    """What classifying a sample gave: prompts read, and how many of them need no model."""
+
+    prompts: int
+    no_model: int
+    complete: bool
+
+
+def classify_sample(connection: "DuckDBPyConnection", classify: Classify) -> Sample:
+    """Make ``lanes`` (file, line, lane, simple, complex) of the rows whose text was kept."""
+    connection.execute("""CREATE TABLE lanes (file USMALLINT, line BIGINT, lane VARCHAR,
+        simple FLOAT, complex FLOAT)""")
+    connection.execute("""CREATE TABLE seen (text VARCHAR, lane VARCHAR, simple FLOAT,
+        complex FLOAT)""")
+    texts = connection.execute(
+        "SELECT DISTINCT text FROM calls WHERE bad IS NULL AND text IS NOT NULL"
+    ).fetchall()
+    found: list[tuple[str, str, float, float]] = []
+    for (text,) in texts:
+        signals = classify(text)
+        found.append((text, signals.lane, signals.p_simple, signals.p_complex))
+    if found:
+        connection.executemany("INSERT INTO seen VALUES (?, ?, ?, ?)", found)
+    connection.execute("""INSERT INTO lanes SELECT file, line, coalesce(calls.lane, seen.lane),
+        simple, complex FROM calls JOIN seen USING (text) WHERE bad IS NULL""")
+    row = connection.execute(
+        """SELECT count(*) FILTER (text IS NOT NULL),
+        count(*) FILTER (text IS NOT NULL AND regexp_matches(text, ?)), count(*)
+        FROM calls WHERE bad IS NULL""",
+        [_NO_MODEL],
+    ).fetchone()
+    assert row is not None
+    connection.execute("DROP TABLE seen")
+    return Sample(prompts=row[0], no_model=row[1], complete=row[0] == row[2])
+
+
+def task_shares(connection: "DuckDBPyConnection") -> tuple[TaskShare, ...]:
+    """Return calls and dollars by task type, most calls first."""
+    rows = connection.execute("""
+        WITH hard AS (SELECT lane, avg(simple) AS simple, avg(complex) AS complex FROM lanes
+            GROUP BY lane)
+        SELECT lane, sum(requests), sum(requests) / sum(sum(requests)) OVER (), sum(usd),
+            any_value(simple), any_value(complex)
+        FROM work LEFT JOIN hard USING (lane) GROUP BY lane ORDER BY 2 DESC, 1""").fetchall()
+    return tuple(
+        TaskShare(
+            task=lane,
+            calls=int(calls),
+            share_ratio=float(share),
+            usd=usd,
+            simple_ratio=simple,
+            complex_ratio=hard,
+        )
+        for lane, calls, share, usd, simple, hard in rows
+    )
