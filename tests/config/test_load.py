@@ -82,6 +82,11 @@ def test_every_key_that_is_set_is_listed_with_its_origin() -> None:
             '[models]\nfleet = "none"\n[[belief]]\ndeployment = "b"\np_correct = 0.5\n' + REMOTE,
             '[[belief]] deployment: "b" is no deployment',
         ),
+        (
+            '[models]\nfleet = "none"\n[[checkpoint]]\ndeployment = "b"\ntokens = 8\n'
+            "min_logprob = -1.0\n" + REMOTE,
+            '[[checkpoint]] deployment: "b" is no deployment',
+        ),
     ],
 )
 def test_a_mistake_is_refused_with_table_and_key(text: str, message: str) -> None:
@@ -213,3 +218,10 @@ def test_any_text_is_either_a_configuration_or_a_configuration_error(text: str) 
         said = str(exc)
         assert said.startswith("m: ")
     assert config is None or config.source == "m"
+
+
+def test_checkpoints_become_values_of_the_core() -> None:
+    text = REMOTE + '[[checkpoint]]\ndeployment = "a"\ntokens = 16\nmin_logprob = -0.9'
+    config = parse(text, source="m")
+    at = config.checkpoints[0].checkpoint()
+    assert (at.lane, at.tokens, at.min_logprob) == ("*", 16, -0.9)

@@ -94,6 +94,9 @@ def _references(config: Config, deployments: set[str]) -> Iterable[tuple[str, st
     for belief in config.beliefs:
         if belief.deployment not in deployments:
             yield "[[belief]] deployment", f'"{belief.deployment}" is no deployment'
+    for one in config.checkpoints:
+        if one.deployment not in deployments:
+            yield "[[checkpoint]] deployment", f'"{one.deployment}" is no deployment'
 
 
 def _twice(where: str, names: Iterable[str]) -> Iterable[tuple[str, str]]:

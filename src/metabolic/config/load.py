@@ -21,6 +21,7 @@ from metabolic.config.tables import (
     AdapterTable,
     BeliefTable,
     CertificateTable,
+    CheckpointTable,
     Config,
     DeploymentTable,
     EnergyTable,
@@ -59,6 +60,7 @@ _ARRAYS: dict[str, tuple[str, type[msgspec.Struct]]] = {
     "virtual": ("virtuals", VirtualTable),
     "belief": ("beliefs", BeliefTable),
     "certificate": ("certificates", CertificateTable),
+    "checkpoint": ("checkpoints", CheckpointTable),
 }
 """``[[name]]``, the field of ``Config`` that collects it, and the Struct of one entry."""
 

@@ -7,6 +7,7 @@ __all__ = [
     "AdapterTable",
     "BeliefTable",
     "CertificateTable",
+    "CheckpointTable",
     "Config",
     "DeploymentTable",
     "EnergyTable",
@@ -30,6 +31,7 @@ from msgspec import Meta, Struct
 from metabolic.account.zones import WORLD_G_PER_KWH, intensity_of
 from metabolic.config.capacity import CapacityTable
 from metabolic.config.secret import Secret
+from metabolic.core.checkpoint import Checkpoint
 from metabolic.core.decision import Belief
 from metabolic.core.fleet import Capability, Endpoint, Price, Tier, Variant
 
@@ -268,6 +270,26 @@ class BeliefTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
         )
 
 
+class CheckpointTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[[checkpoint]]``: where a draft of one deployment may be given up while it is written."""
+
+    deployment: str
+    lane: str = "*"
+    tokens: Annotated[int, Meta(ge=1, le=4096)]
+    min_logprob: Annotated[float, Meta(ge=-100, le=0)]
+    rows: Annotated[int, Meta(ge=0)] = 0
+
+    def checkpoint(self) -> Checkpoint:
+        """Return it as a value of the core."""
+        return Checkpoint(
+            deployment=self.deployment,
+            lane=self.lane,
+            tokens=self.tokens,
+            min_logprob=self.min_logprob,
+            rows=self.rows,
+        )
+
+
 class CertificateTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``[[certificate]]``: a file that ``metabolic calibrate`` wrote; relative to this file."""
 
@@ -329,6 +351,7 @@ class Config(Struct, frozen=True, kw_only=True):
     virtuals: tuple[VirtualTable, ...] = ()
     beliefs: tuple[BeliefTable, ...] = ()
     certificates: tuple[CertificateTable, ...] = ()
+    checkpoints: tuple[CheckpointTable, ...] = ()
     routing: RoutingTable = RoutingTable()
     ledger: LedgerTable = LedgerTable()
     source: str = "embedded defaults"

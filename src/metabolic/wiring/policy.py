@@ -54,6 +54,7 @@ def policy_of(
             score=score_of(config),
             certificates=certificates,
             alarms=alarms,
+            checkpoints=tuple(one.checkpoint() for one in config.checkpoints),
             market_g_per_kwh=_times(energy.market_g_per_kwh, energy.pue),
             embodied_g_per_h=None
             if energy.embodied_kg_co2e is None
