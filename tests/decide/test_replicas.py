@@ -31,7 +31,7 @@ def where(*candidates, deadline_s=None):
 
 
 def test_in_time_the_fewest_joules_win():
-    assert where(candidate("a", 1.0, 9.0), candidate("b", 3.0, 5.0), deadline_s=10.0) == "b"
+    assert where(candidate("a", 1.0, 9.0), candidate("b", 2.5, 5.0), deadline_s=10.0) == "b"
 
 
 def test_who_would_be_late_does_not_win_by_joules():

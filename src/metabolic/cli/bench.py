@@ -33,6 +33,11 @@ BENCHES = (
         "metabolic.cli.benches.estimators:estimators",
         "Foretold times and joules of tokens.",
     ),
+    (
+        "load",
+        "metabolic.cli.benches.load:load",
+        "Loads and days on simulated engines.",
+    ),
 )
 """Name, where it is (imported only when it runs), and what ``--help`` says."""
 

@@ -18,8 +18,12 @@ from metabolic.core.decision import Candidate, Estimate, Stage
 from metabolic.core.fleet import Deployment
 from metabolic.core.request import Ask
 
-IN_TIME = 0.6
-"""Share of the deadline within which a replica must be done; the rest is for surprises."""
+IN_TIME = 0.4
+"""Share of the deadline within which a replica must be done; the rest is for surprises.
+
+Chosen on simulated loads of other seeds than those reported: at 0.6 five per cent fewer joules are
+drawn and one answer in a hundred more is late.
+"""
 
 NEARLY = 1.25
 
