@@ -97,7 +97,7 @@ def test_session_task_and_delivery_are_read() -> None:
         ("metabolic-priority", "10"),
         ("metabolic-priority", "high"),
         ("metabolic-delivery", "pigeon"),
-        ("metabolic-task", "cooking"),
+        ("metabolic-task", "cook ing"),
         ("metabolic-session", ""),
         ("metabolic-session", "x" * 129),
         ("metabolic-session", "a\tb"),

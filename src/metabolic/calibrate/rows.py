@@ -30,6 +30,8 @@ _LOSSES = {
     "both": 0.0,
     "neither": 0.0,
 }
+_ALONE = frozenset({"correct", "score"})
+_COMPARED = frozenset({"preference", "correct_small", "correct_large"})
 _WORDS = {"true": 1.0, "false": 0.0, "yes": 1.0, "no": 0.0}
 
 
@@ -190,6 +192,8 @@ def _joined(
         stages = record.decision.stages
         if row is None or not stages or stages[0].min_confidence is None:
             continue
+        if row.keys() & _ALONE and not row.keys() & _COMPARED:
+            continue  # feedback on one answer compares nothing
         first = next((one for one in record.receipt.attempts if one.call == "c0"), None)
         if first is None:
             continue

@@ -91,6 +91,9 @@ def _references(config: Config, deployments: set[str]) -> Iterable[tuple[str, st
         for name in virtual.allowed:
             if name not in deployments:
                 yield f"[[virtual]] {virtual.name} allowed", f'"{name}" is no deployment'
+    for pin in config.pins:
+        if pin.deployment not in deployments:
+            yield f"[[lane]] {pin.name} deployment", f'"{pin.deployment}" is no deployment'
     for belief in config.beliefs:
         if belief.deployment not in deployments:
             yield "[[belief]] deployment", f'"{belief.deployment}" is no deployment'

@@ -16,6 +16,7 @@ import msgspec
 from metabolic.config import tables
 from metabolic.config.capacity import CapacityTable
 from metabolic.config.check import check
+from metabolic.config.lanes import LanesTable, PinTable
 from metabolic.config.secret import Secret
 from metabolic.config.tables import (
     AdapterTable,
@@ -48,6 +49,7 @@ _TABLES: dict[str, type[msgspec.Struct]] = {
     "engines": EnginesTable,
     "capacity": CapacityTable,
     "routing": RoutingTable,
+    "lanes": LanesTable,
     "ledger": LedgerTable,
 }
 """``[name]`` and the Struct it becomes."""
@@ -61,6 +63,7 @@ _ARRAYS: dict[str, tuple[str, type[msgspec.Struct]]] = {
     "belief": ("beliefs", BeliefTable),
     "certificate": ("certificates", CertificateTable),
     "checkpoint": ("checkpoints", CheckpointTable),
+    "lane": ("pins", PinTable),
 }
 """``[[name]]``, the field of ``Config`` that collects it, and the Struct of one entry."""
 

@@ -30,6 +30,7 @@ from msgspec import Meta, Struct
 
 from metabolic.account.zones import WORLD_G_PER_KWH, intensity_of
 from metabolic.config.capacity import CapacityTable
+from metabolic.config.lanes import LanesTable, PinTable
 from metabolic.config.secret import Secret
 from metabolic.core.checkpoint import Checkpoint
 from metabolic.core.decision import Belief
@@ -353,6 +354,8 @@ class Config(Struct, frozen=True, kw_only=True):
     certificates: tuple[CertificateTable, ...] = ()
     checkpoints: tuple[CheckpointTable, ...] = ()
     routing: RoutingTable = RoutingTable()
+    lanes: LanesTable = LanesTable()
+    pins: tuple[PinTable, ...] = ()
     ledger: LedgerTable = LedgerTable()
     source: str = "embedded defaults"
     origins: tuple[tuple[str, str], ...] = ()

@@ -71,12 +71,13 @@ class Lane(Struct, frozen=True, kw_only=True):
 
 
 class LaneIndex(Struct, frozen=True, kw_only=True):
-    """The table, indexed: known lanes, cuts and pins by lane."""
+    """The table, indexed: known lanes, cuts and pins by lane; not ``learned``: pins alone."""
 
     lanes: dict[str, Lane]
     cuts: dict[str, str]
     pins: dict[str, LanePin]
     explore_ratio: float
+    learned: bool = True
 
 
 def observed(tallies: Mapping[Key, Tally], seen: Seen) -> dict[Key, Tally]:
@@ -152,6 +153,7 @@ def indexed(table: LaneTable, beliefs: Iterable[Belief] = ()) -> LaneIndex:
         cuts=cuts,
         pins={one.lane: one for one in table.pins},
         explore_ratio=table.explore_ratio,
+        learned=bool(table.tallies),
     )
 
 

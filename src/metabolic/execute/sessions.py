@@ -9,6 +9,8 @@ __all__ = ["Sessions", "tool_call_ids"]
 from collections import OrderedDict
 from typing import TypeVar
 
+from msgspec.structs import replace
+
 from metabolic.core.attempt import Reply, Run
 from metabolic.core.request import Ask, Request, ToolResult, WarmPrefix
 
@@ -23,6 +25,7 @@ class Sessions:
         """Remember at most ``capacity`` sessions and as many tool calls."""
         self._capacity = capacity
         self._warm: OrderedDict[_Key, dict[str, int]] = OrderedDict()
+        self._turns: OrderedDict[_Key, int] = OrderedDict()
         self._callers: OrderedDict[_Key, str] = OrderedDict()
 
     def warm(self, tenant: str | None, session: str | None) -> tuple[WarmPrefix, ...]:
@@ -44,6 +47,12 @@ class Sessions:
                 return self._callers.get((tenant, block.id))
         return None
 
+    def counted(self, ask: Ask) -> Ask:
+        """Return the ask with the turns of its session so far; the same without a session."""
+        if ask.session is None:
+            return ask
+        return replace(ask, turns=self._turns.get((ask.tenant, ask.session), 0))
+
     def learn(self, ask: Ask, run: Run, tool_call_ids: tuple[str, ...]) -> None:
         """Remember what a finished run leaves warm, and the tool calls it made."""
         if run.answer is None:
@@ -56,6 +65,8 @@ class Sessions:
                     tokens = (one.usage.input_tokens or 0) + (one.usage.output_tokens or 0)
                     warm[one.call.deployment] = tokens
             self._keep(self._warm, (ask.tenant, ask.session), warm)
+            turns = self._turns.get((ask.tenant, ask.session), 0) + 1
+            self._keep(self._turns, (ask.tenant, ask.session), turns)
         for call_id in tool_call_ids:
             self._keep(self._callers, (ask.tenant, call_id), name)
 

@@ -11,6 +11,7 @@ from metabolic.gateway import counting
 from metabolic.gateway.admin import Admin
 from metabolic.gateway.chat import Inference
 from metabolic.gateway.exchange import Exchange, Identities
+from metabolic.gateway.feedback import feedback
 from metabolic.gateway.models import Models
 from metabolic.gateway.redact import Redactor, secrets_of
 from metabolic.gateway.reply import Response, error_event, error_response
@@ -27,6 +28,8 @@ _DIALECTS: dict[str, Dialect] = {
 }
 
 _COUNT = "/v1/messages/count_tokens"
+
+_FEEDBACK = "/v1/feedback"
 
 Handler = Callable[[Exchange], Awaitable[Response]]
 
@@ -101,6 +104,8 @@ class App:
     async def _other(self, exchange: Exchange) -> Response:
         """Answer everything but inference."""
         try:
+            if exchange.path == _FEEDBACK and exchange.method == "POST":
+                return await feedback(self.inference, exchange)
             handler, allowed = self._find(exchange.path)
             if exchange.method == "OPTIONS":
                 return Response(status=204, headers=((b"allow", allowed),))
@@ -118,7 +123,7 @@ class App:
         Raises:
             NoSuchPath: nothing is served there.
         """
-        if path in _DIALECTS or path == _COUNT:
+        if path in _DIALECTS or path in {_COUNT, _FEEDBACK}:
             return None, b"POST, OPTIONS"
         handler = self._reads.get(path)
         for prefix, below in self._below:

@@ -3,6 +3,7 @@
 __all__ = ["Names", "Virtual", "make_ask", "session"]
 
 import math
+import re
 from collections.abc import Iterable, Mapping
 from typing import Literal, NoReturn
 
@@ -32,6 +33,7 @@ _DELIVERIES: dict[bytes, Literal["auto", "stream", "hold"]] = {
 
 _TASKS = frozenset(TASKS)
 _SESSION_CHARS = 128
+_LABEL = re.compile(r"[a-z0-9][a-z0-9._-]{0,31}")
 _HIGHEST = 9
 
 
@@ -180,10 +182,13 @@ def _priority(value: bytes) -> int:
 
 
 def _task(value: bytes) -> str:
-    """Read the client's word for the task type."""
+    """Read the client's word for the task type, or its own label of a lane."""
     text = value.strip().decode("latin-1").lower()
-    if text not in _TASKS:
-        _refuse("metabolic-task", f"must be one of {', '.join(TASKS)}")
+    if text not in _TASKS and not _LABEL.fullmatch(text):
+        _refuse(
+            "metabolic-task",
+            f"must be one of {', '.join(TASKS)}, or a label of your own: 1 to 32 of a-z 0-9 . _ -",
+        )
     return text
 
 

@@ -11,6 +11,7 @@ from metabolic.core.attempt import Reply
 from metabolic.core.errors import MetabolicError
 from metabolic.core.fleet import Deployment, Load
 from metabolic.core.hardware import HardwareState
+from metabolic.core.lanes import Feedback
 from metabolic.core.metabolic import MetabolicState
 from metabolic.core.ports import Sink
 from metabolic.core.receipt import Receipt, Record
@@ -101,6 +102,10 @@ class Serving(Protocol):
 
     def receipt(self, request_id: str) -> Receipt | None:
         """Read one receipt from the ledger; blocks, so it is called in a thread."""
+        ...
+
+    def feedback(self, given: Feedback, tenant: str | None) -> bool | None:
+        """Take a label; ``None``: no such request of this tenant, false: it had one. Blocks."""
         ...
 
     def ready(self) -> bool:

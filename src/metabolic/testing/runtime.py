@@ -24,6 +24,7 @@ from metabolic.core.decision import Decision, Stage
 from metabolic.core.errors import MetabolicError
 from metabolic.core.fleet import Deployment, Load, Model, SituationRef
 from metabolic.core.hardware import DeviceState, HardwareState, Reading
+from metabolic.core.lanes import Feedback
 from metabolic.core.metabolic import MetabolicState
 from metabolic.core.ports import Sink
 from metabolic.core.receipt import RECORD_SCHEMA, Carbon, Cost, Energy, Receipt, Record
@@ -62,6 +63,7 @@ class FakeRuntime:
         self.script = script or saying("Hello.")
         self.asked: list[tuple[Request, Ask]] = []
         self.receipts: dict[str, Receipt] = {}
+        self.labels: dict[str, Feedback] = {}
         self.is_ready = True
         self.started = 0
         self.closed_after_s: float | None = None
@@ -103,6 +105,15 @@ class FakeRuntime:
         reading = Reading(value=40.0, origin="measured", source="fake")
         device = DeviceState(name="cpu", kind="cpu", temperature_c=reading, throttled=False)
         return HardwareState(taken_at_s=0.0, devices=(device,))
+
+    def feedback(self, given: Feedback, tenant: str | None) -> bool | None:
+        """Keep a label of a request that is in ``receipts``, once."""
+        del tenant
+        if self.receipt(given.id) is None:
+            return None
+        before = given.id in self.labels
+        self.labels.setdefault(given.id, given)
+        return not before
 
     def receipt(self, request_id: str) -> Receipt | None:
         """Look in ``receipts``."""

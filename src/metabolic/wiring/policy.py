@@ -12,6 +12,7 @@ from metabolic.core.certificate import Certificate
 from metabolic.core.decision import Belief, Policy
 from metabolic.core.fleet import FleetSpec
 from metabolic.core.hardware import HardwareState
+from metabolic.core.lanes import LaneTable
 from metabolic.core.metabolic import MetabolicState, Profile
 from metabolic.decide.digest import sealed
 from metabolic.decide.estimate import Prepared, prepare
@@ -26,6 +27,7 @@ def policy_of(
     *,
     certificates: tuple[Certificate, ...] = (),
     alarms: tuple[str, ...] = (),
+    lanes: LaneTable | None = None,
 ) -> Policy:
     """Return the sealed policy of a configuration with this profile in force.
 
@@ -55,6 +57,7 @@ def policy_of(
             certificates=certificates,
             alarms=alarms,
             checkpoints=tuple(one.checkpoint() for one in config.checkpoints),
+            lanes=lanes,
             market_g_per_kwh=_times(energy.market_g_per_kwh, energy.pue),
             embodied_g_per_h=None
             if energy.embodied_kg_co2e is None
@@ -95,6 +98,7 @@ class Chooser:
         self._made: dict[str, Prepared] = {}
         self.certificates = certificates_of(config)
         self._alarms: tuple[str, ...] = ()
+        self._lanes: LaneTable | None = None
         self.prepared = self._of(self.home)
 
     @property
@@ -115,12 +119,23 @@ class Chooser:
             self._made.clear()
             self.prepared = self._of(self.policy.profile)
 
+    def learn(self, lanes: LaneTable | None) -> None:
+        """Put this table of lanes in force."""
+        if lanes != self._lanes:
+            self._lanes = lanes
+            self._made.clear()
+            self.prepared = self._of(self.policy.profile)
+
     def _of(self, in_force: Profile) -> Prepared:
         """Return the prepared policy of a profile, made once."""
         made = self._made.get(in_force.name)
         if made is None:
             policy = policy_of(
-                self._config, in_force, certificates=self.certificates, alarms=self._alarms
+                self._config,
+                in_force,
+                certificates=self.certificates,
+                alarms=self._alarms,
+                lanes=self._lanes,
             )
             made = prepare(self._fleet, policy)
             self._made[in_force.name] = made

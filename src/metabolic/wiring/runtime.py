@@ -16,6 +16,7 @@ from metabolic.core.decision import Decision, Policy
 from metabolic.core.errors import ConfigError, MetabolicError, NoCandidate
 from metabolic.core.fleet import Deployment, Endpoint, Load, Situation
 from metabolic.core.hardware import HardwareState
+from metabolic.core.lanes import Feedback
 from metabolic.core.metabolic import MetabolicState
 from metabolic.core.ports import Backend, Clock, Ledger, Sink
 from metabolic.core.receipt import RECORD_SCHEMA, Receipt, Record, Settlement, Window
@@ -36,6 +37,7 @@ from metabolic.execute.vigil import Vigil
 from metabolic.wiring.blobs import Blobs
 from metabolic.wiring.capacity import Capacity
 from metabolic.wiring.fleet import assemble, has_local, store_of
+from metabolic.wiring.lanes import Lanes
 from metabolic.wiring.local import LocalFleet
 from metabolic.wiring.meters import Memory, meters_of
 from metabolic.wiring.policy import Chooser
@@ -106,6 +108,7 @@ class Runtime:
         )
         self._chooser = Chooser(config, assembled.fleet, self._probe.poll())
         self._vigil = Vigil(self._chooser.certificates, alarm=self._chooser.alarm)
+        self._lanes = Lanes(config, clock=clock, publish=self._chooser.learn)
         self._blobs = Blobs(self._ledger, clock)
         self._classifier = plugins.classifier(
             config.routing.classifier.kind, config.routing.classifier.options
@@ -163,6 +166,7 @@ class Runtime:
             asyncio.create_task(self._follow(), name="state"),
             asyncio.create_task(self._meter.run(), name="meter"),
             asyncio.create_task(self._remember(), name="memory"),
+            asyncio.create_task(self._lanes.run(), name="lanes"),
             *self._capacity.start(),
         ]
 
@@ -178,6 +182,7 @@ class Runtime:
         await self._local.aclose()
         self._meter.close()
         await asyncio.to_thread(self._memory.save, self._meter.state())
+        await asyncio.to_thread(self._lanes.turn)
         self._probe.close()
         await asyncio.to_thread(self._ledger.close)
 
@@ -208,12 +213,14 @@ class Runtime:
             raise ConfigError(message)
         self._chooser = Chooser(config, self._snapshot.fleet, self._probe.latest())
         self._vigil = Vigil(self._chooser.certificates, alarm=self._chooser.alarm)
+        self._lanes.configure(config, self._chooser.learn)
         self.config = config
 
     async def answer(
         self, request: Request, ask: Ask, *, sink: Sink | None, gone: "asyncio.Future[None]"
     ) -> Outcome:
         """Route and answer a request; returns soon after ``gone`` is resolved."""
+        ask = self._sessions.counted(ask)
         signals = self._classify(request, ask)
         situation = self._snapshot.situation()
         prepared = self._chooser.prepared
@@ -290,6 +297,7 @@ class Runtime:
             receipt=receipt,
         )
         self._ledger.append(record)
+        self._lanes.saw(record)
         return record
 
     def _settle(self, settlement: Settlement) -> None:
@@ -357,6 +365,11 @@ class Runtime:
     def label(self, lane: str, *, loss: float, propensity: float = 1.0) -> None:
         """Take a label of a certified lane's kept draft; see ``execute.vigil``."""
         self._vigil.label(lane, loss=loss, propensity=propensity)
+
+    def feedback(self, given: Feedback, tenant: str | None) -> bool | None:
+        """Take a client's label of an answer; see ``wiring.lanes``; blocks."""
+        record = self._ledger.record(given.id)
+        return self._lanes.feedback(given, tenant, record, vigil=self._vigil)
 
     def watches(self) -> tuple[Watch, ...]:
         """Return how much speaks against each certificate in force."""

@@ -1,0 +1,137 @@
+"""The table of lanes with its files, and in a running gateway."""
+
+import json
+import urllib.error
+import urllib.request
+
+import msgspec
+import pytest
+
+from metabolic.cli.main import app
+from metabolic.config import parse
+from metabolic.core.attempt import Answer
+from metabolic.core.decision import Stage
+from metabolic.core.errors import ConfigError
+from metabolic.core.lanes import Feedback, LanePin
+from metabolic.core.signals import Signals
+from metabolic.execute.clock import RealClock
+from metabolic.execute.vigil import Vigil
+from metabolic.testing.examples import example_record
+from metabolic.testing.fakeserver import serve_in_thread
+from metabolic.testing.gateway import config_for, gateway_in_thread
+from metabolic.wiring.lanes import LaneFiles, Lanes
+
+VIGIL = Vigil((), alarm=lambda _: None)
+
+
+def text_of(tmp_path, more: str = "") -> str:
+    return f'[ledger]\nkind = "sqlite"\npath = "{tmp_path}/ledger.sqlite"\n{more}'
+
+
+def lanes_of(tmp_path, more: str = "[lanes]\nmode = 'route'\nmin_labels = 1\n"):
+    told: list = []
+    config = parse(text_of(tmp_path, more), source="test.toml")
+    return Lanes(config, clock=RealClock(), publish=told.append), told
+
+
+def record_of(tenant: str | None):
+    one, replace = example_record(), msgspec.structs.replace
+    return replace(
+        one,
+        ask=replace(one.ask, id="r1", tenant=tenant, task=None),
+        signals=Signals(task="open_qa", lane="open_qa"),
+        decision=replace(one.decision, stages=(Stage(deployment="m"),), arms=()),
+        receipt=replace(one.receipt, answer=Answer(call="c0", deployment="m")),
+    )
+
+
+def test_a_label_is_written_down_once_and_counts(tmp_path):
+    lanes, told = lanes_of(tmp_path)
+    given, record = Feedback(id="r1", correct=True), record_of("t")
+    assert lanes.feedback(given, "t", record, vigil=VIGIL) is True
+    assert lanes.feedback(given, "t", record, vigil=VIGIL) is False
+    (line,) = (tmp_path / "ledger.labels.jsonl").read_text().splitlines()
+    assert json.loads(line)["correct"] == 1.0
+    lanes.turn()
+    again, told = lanes_of(tmp_path)
+    assert told[-1].tallies[0].labels == 1.0
+    assert again.feedback(given, "t", record, vigil=VIGIL) is False
+
+
+@pytest.mark.parametrize("tenant", [None, "other"])
+def test_only_the_tenant_who_asked_may_label(tmp_path, tenant):
+    lanes, _ = lanes_of(tmp_path)
+    given = Feedback(id="r1", correct=False)
+    assert lanes.feedback(given, tenant, record_of("t"), vigil=VIGIL) is None
+    assert lanes.feedback(given, tenant, None, vigil=VIGIL) is None
+    assert not (tmp_path / "ledger.labels.jsonl").exists()
+
+
+def test_pins_of_command_and_configuration_are_in_force(tmp_path, capsys):
+    path = tmp_path / "metabolic.toml"
+    path.write_text(text_of(tmp_path, '[[lane]]\nname = "open_qa"\ndeployment = "a"\n'))
+    config = ["--config", str(path)]
+    assert app(["lanes", "--pin", "rewrite", "b:low", *config, "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert {one["lane"]: one["deployment"] for one in shown["pins"]} == {
+        "open_qa": "a",
+        "rewrite": "b",
+    }
+    _, told = lanes_of(tmp_path, '[[lane]]\nname = "open_qa"\ndeployment = "a"\n')
+    assert told[-1].pins == (
+        LanePin(lane="open_qa", deployment="a"),
+        LanePin(lane="rewrite", deployment="b", variant="low"),
+    )
+    assert app(["lanes", "--unpin", "rewrite", *config]) == 0
+    assert "open_qa" in capsys.readouterr().out
+    assert LaneFiles(parse(text_of(tmp_path), source="x")).pins() == ()
+
+
+def test_without_labels_and_pins_no_table_is_in_force(tmp_path):
+    _, told = lanes_of(tmp_path)
+    assert told == [None]
+
+
+def test_a_memory_ledger_keeps_no_pins(tmp_path):
+    path = tmp_path / "m.toml"
+    path.write_text('[ledger]\nkind = "memory"\n')
+    with pytest.raises(ConfigError, match="pins could not be kept"):
+        app(["lanes", "--pin", "a", "b", "--config", str(path)])
+
+
+def test_a_pin_to_nobody_is_a_mistake():
+    text = config_for({"up": ("http://127.0.0.1:9/v1", "m")})
+    with pytest.raises(ConfigError, match="is no deployment"):
+        parse(text + '[[lane]]\nname = "*"\ndeployment = "gone"\n', source="t")
+
+
+def post(url: str, body: dict, **headers: str) -> tuple[int, dict]:
+    made = urllib.request.Request(  # noqa: S310 - loopback
+        url, json.dumps(body).encode(), {"content-type": "application/json"} | headers
+    )
+    try:
+        with urllib.request.urlopen(made, timeout=10) as got:  # noqa: S310 - loopback
+            return got.status, {**json.loads(got.read()), "id_": got.headers["x-request-id"]}
+    except urllib.error.HTTPError as refused:
+        return refused.code, json.loads(refused.read())
+
+
+def test_feedback_end_to_end():
+    with serve_in_thread() as up:
+        more = '[lanes]\nmode = "route"\nmin_labels = 1\n'
+        text = config_for({"a": (up.base_url, "m"), "b": (up.base_url, "m")}, more=more)
+        with gateway_in_thread(text) as running:
+            chat = {"model": "auto", "messages": [{"role": "user", "content": "Why is it so?"}]}
+            url = f"{running.base_url}/chat/completions"
+            status, answer = post(url, chat, **{"metabolic-task": "my-label"})
+            assert status == 200
+            given = {"id": answer["id_"], "score": 0.75}
+            assert post(f"{running.base_url}/feedback", given)[0] == 202
+            assert post(f"{running.base_url}/feedback", given)[0] == 200
+            runtime = running.server.app.runtime
+            runtime._lanes.turn()
+            runtime._lanes._tell()
+            status, again = post(url, chat, **{"metabolic-task": "my-label"})
+            assert runtime.decision(again["id_"]).lane == "my-label@local"
+            status, other = post(url, chat)
+            assert runtime.decision(other["id_"]).lane is None or status == 200
