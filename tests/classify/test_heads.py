@@ -67,7 +67,8 @@ def test_each_head_adds_its_own_weights(tmp_path: Path) -> None:
 
 def test_a_prompt_of_many_grams_never_runs_over_into_the_next_head(tmp_path: Path) -> None:
     words = [f"w{i}" for i in range(128)]
-    most = dict.fromkeys(buckets(words), (255, 1, 255, 0, 255))
+    full: tuple[int, ...] = (255, 1, 255, 0, 255)
+    most = dict.fromkeys(buckets(words), full)
     scores = load(written(tmp_path / "h", header(), most)).score(seen(" ".join(words)))
     assert scores.values == (0.99, 0.01, 0.99)
     assert scores.novelty == 0.0
@@ -87,7 +88,7 @@ def test_counts_are_standardised_and_weighed(tmp_path: Path) -> None:
     made = header(columns=(column,))
     prompt = seen("fish")
     scores = load(written(tmp_path / "h", made, {})).score(prompt)
-    assert scores.values == pytest.approx((0.5 + 0.1 * surface(prompt)[0],))
+    assert scores.values == pytest.approx((0.5 + 0.1 * min(3.0, surface(prompt)[0]),))
 
 
 @pytest.mark.parametrize("content", [b"", b"nonsense", MAGIC + b"\x02\x00\x00\x00{}"])

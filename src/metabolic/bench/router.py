@@ -87,6 +87,7 @@ def run(options: Options) -> Report:
         why = "no outcome tables: give --data"
         missing += [Missing(figure="rows", why=why), Missing(figure="difficulty_spearman", why=why)]
     else:
+        rows += router_tasks.mapped(options.data)
         results, skipped = _sets(options)
         missing += skipped
         rows += [row for one in results for row in one.rows]
@@ -237,6 +238,7 @@ def _pooled(results: Sequence[_Result]) -> list[Row]:
             row = next(r for r in one.rows if (r["method"], r["split"]) == (name, "random"))
             if tally.ratio and row["axis"] == "usd":
                 by_method.setdefault(name, []).append((tally, row))
+    most = max(map(len, by_method.values()), default=0)
     return [
         {
             "set": "all sets with prices",
@@ -255,4 +257,5 @@ def _pooled(results: Sequence[_Result]) -> list[Row]:
             "loss_at_2pct": float(np.mean([np.mean(t.loss_2pct) for t, _ in pairs])),
         }
         for name, pairs in by_method.items()
+        if len(pairs) == most
     ]

@@ -30,7 +30,9 @@ Index = NDArray[np.int64]
 _SHRINK = 10.0
 """Outcomes that a group's parent is worth."""
 
-_TFIDF_LAMBDA = 1.0
+_TFIDF_LAMBDA = 10.0
+"""Chosen like ours; with a library's default of 1 it is 0.04 APGR worse on MMLU."""
+
 _TOKEN = re.compile(r"(?u)\b\w\w+\b")
 
 
@@ -42,7 +44,7 @@ class Subject(Struct, kw_only=True):
     words: Any
     lanes: tuple[tuple[str, ...], ...]
     lengths: Matrix
-    slope: dict[str, float]
+    slope: dict[str, tuple[float, float]]
 
 
 Method = Callable[[Subject, Index, Index], Matrix]
@@ -102,7 +104,7 @@ def _heads(subject: Subject, train: Index, test: Index, prompts: Prompts, name: 
     if name not in subject.slope:
         some = train[: min(len(train), 1500)]
         subject.slope[name] = calibration(prompts.rows(some), scores[some])
-    return fit(rows, scores[train], slope=subject.slope[name]).predict(prompts.rows(test))
+    return fit(rows, scores[train], slopes=subject.slope[name]).predict(prompts.rows(test))
 
 
 def _length(subject: Subject, train: Index, test: Index) -> Matrix:
@@ -144,8 +146,9 @@ def _lanes_and_heads(subject: Subject, train: Index, test: Index) -> Matrix:
     prompts = subject.prompts
     inside = _means(subject.lanes, scores, train, train)
     outside = _means(subject.lanes, scores, train, test)
-    slope = subject.slope.get("ours", subject.slope.get("alone", 1.0))
-    made = fit(prompts.rows(train), scores[train] - inside, slope=slope)
+    name = "ours" if "ours" in subject.slope else "alone"
+    slopes = subject.slope.get(name, (1.0, 1.0))
+    made = fit(prompts.rows(train), scores[train] - inside, slopes=slopes)
     return np.asarray(outside + made.predict(prompts.rows(test)))
 
 

@@ -196,6 +196,7 @@ class _Set:
     ) -> None:
         self._subject, self._kind, self._halves = subject, kind, halves
         self._axis, self._plan = axis_of(subject.outcomes), plan
+        self._drawn = self._lots()
         self.tallies: dict[str, Tally] = {}
 
     def add(self, name: str, method: Method, *, labels: int = 1) -> None:
@@ -221,7 +222,7 @@ class _Set:
         tally.cpt80.append(found.cpt80)
         order = np.argsort(-score, kind="stable")
         gain = scores[half.test, strong] - scores[half.test, weak]
-        lots = self._lots()[:, half.test]
+        lots = self._drawn[:, half.test]
         tally.samples.append(np.array([resampled(order, gain, lot) for lot in lots]))
 
     def _ends(self, half: Split) -> tuple[int, int]:
@@ -265,7 +266,9 @@ class _Set:
             return
         held = self._held_out(choose, half, number, unit)
         goal = float(scores[half.train, best].mean())
-        chosen, loose = cheapest_at(held, goal), cheapest_at(held, goal - _ALLOWED_LOSS)
+        chosen = _choice(held, goal, most=unit)
+        loose = _choice(held, goal - _ALLOWED_LOSS, most=unit)
+        made = _with_best(made, best, usual, quality)
         tally.ratio.append(float(made.cost[chosen]) / usual)
         tally.loss.append(quality - float(made.quality[chosen]))
         tally.strong.append(float((made.picks[chosen] == best).mean()))
@@ -358,6 +361,26 @@ class _Set:
     def _head_start(self) -> bool:
         """Say whether heads that ship are under ours."""
         return self._kind == "random" and bool(self._subject.prompts.base.shape[1])
+
+
+def _choice(held: Curve, goal: float, *, most: float) -> int:
+    """Return which price to use; -1 is the best single model, where no price does as well.
+
+    A router that cannot win on the training questions abstains.
+    """
+    found = cheapest_at(held, goal)
+    wins = held.quality[found] >= goal - _EDGE and held.cost[found] < most
+    return found if wins else -1
+
+
+def _with_best(made: Curve, best: int, cost: float, quality: float) -> Curve:
+    """Return the curve with the best single model as its last point."""
+    always = np.full((1, made.picks.shape[1]), best)
+    return Curve(
+        cost=np.append(made.cost, cost),
+        quality=np.append(made.quality, quality),
+        picks=np.concatenate([made.picks, always]),
+    )
 
 
 def _mean(values: list[float]) -> float | None:

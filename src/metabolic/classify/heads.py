@@ -33,6 +33,9 @@ SHIPPED = Path(__file__).parent / "weights" / "heads.bin"
 _FIELDS = 4
 _FIELD = 0xFFFF
 _ZERO = 128
+_CLIP = 3.0
+"""Standard deviations beyond which a count is not believed."""
+
 _LOWEST, _HIGHEST = 0.01, 0.99
 _PARTS = ("length", "seen")
 """The first two fields: squared length of a prompt's vector, and buckets known from training."""
@@ -90,6 +93,7 @@ class Heads:
         self.header = header
         self._look = tuple(table.__getitem__ for table in tables)
         scale = tuple(zip(header.centre, header.spread, strict=True))
+        self._bounds = tuple((c - _CLIP / s, c + _CLIP / s) for c, s in scale)
         self._columns = tuple(_unscaled(one, scale) for one in header.columns)
 
     def score(self, seen: Seen) -> Scores:
@@ -107,7 +111,10 @@ class Heads:
             )
         header = self.header
         length = (fields[0] * header.length_unit) ** 0.5 or 1.0
-        counts = surface(seen)
+        counts = [
+            low if count < low else high if count > high else count  # noqa: FURB136 - five times faster
+            for count, (low, high) in zip(surface(seen), self._bounds, strict=True)
+        ]
         zero = _ZERO * many
         values: list[float] = []
         for field, (bias, unit, weights) in zip(fields[2:], self._columns, strict=False):

@@ -14,6 +14,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from metabolic.classify.features import look
+from metabolic.classify.grams import MAX_CHARS
 from metabolic.classify.heads import SHIPPED, Column, Heads, Scores, load
 from metabolic.classify.rules import Options as RulesOptions
 from metabolic.classify.rules import RulesClassifier
@@ -35,7 +36,7 @@ class Options(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Those of the rules, and the file of weights (``None``: the one that comes along)."""
 
     weights: str | None = None
-    max_chars: int = 4096
+    max_chars: int = MAX_CHARS
     min_confidence: float = 0.3
 
 

@@ -11,7 +11,7 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from metabolic.classify.features import look
-from metabolic.classify.grams import BITS, SURFACE, buckets, surface
+from metabolic.classify.grams import BITS, MAX_CHARS, SURFACE, buckets, surface
 from metabolic.classify.heads import Heads
 from metabolic.core.request import Message, Request, Text
 
@@ -44,7 +44,7 @@ def prompts_of(texts: Sequence[str], heads: Heads | None = None) -> Prompts:
     base: list[tuple[float, ...]] = []
     for text in texts:
         turn = Message(role="user", content=(Text(text=text),))
-        seen = look(Request(id="", dialect="chat", model="", messages=(turn,)))
+        seen = look(Request(id="", dialect="chat", model="", messages=(turn,)), max_chars=MAX_CHARS)
         index.append(sorted(buckets(seen.words)))
         counts.append(surface(seen))
         base.append(() if heads is None else heads.score(seen).values)

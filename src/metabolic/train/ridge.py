@@ -50,16 +50,19 @@ BASE_WEIGHT = 0.5
 
 _MIN_COUNT = 2
 _FAR = 3.0
+_LEAST_SPREAD = 1e-3
 _KNOWN_SHARE = 1 / 2500
 _ROUNDS = 60
-_ENOUGH = 1e-8
+_ENOUGH = 1e-6
 _FOLDS = 3
 
 
 class Fitted(Struct, frozen=True, kw_only=True):
     """Heads of some models: weights by gram and by surface count, one column a model.
 
-    ``slope`` is the calibration found on held-out folds: it multiplies what differs from ``mean``.
+    ``slopes`` are the calibration found on held-out folds. The first multiplies what all heads say
+    of a prompt (their mean's distance from its average), the second what each says beyond that:
+    how hard a prompt is can be told far better than who copes with it.
     """
 
     idf: Matrix
@@ -70,14 +73,14 @@ class Fitted(Struct, frozen=True, kw_only=True):
     bias: Matrix
     mean: Matrix
     gap: Matrix
-    slope: float
+    slopes: tuple[float, float]
     novelty_mean: float
     novelty_spread: float
 
     def raw(self, prompts: Prompts) -> Matrix:
         """Return the heads' values, calibrated, before prior and cut."""
         values = stack(self, prompts) @ self.weights + self.bias
-        return np.asarray(self.mean + self.slope * (values - self.mean))
+        return np.asarray(self.mean + _calibrated(values - self.mean, self.slopes))
 
     def novelty(self, prompts: Prompts) -> Matrix:
         """Return how unlike the training each prompt is, in standard deviations."""
@@ -86,20 +89,24 @@ class Fitted(Struct, frozen=True, kw_only=True):
     def predict(self, prompts: Prompts) -> Matrix:
         """Return P(correct) of every prompt (row) and model (column)."""
         weight = np.clip(PRIOR_SLOPE * self.novelty(prompts), 0.0, PRIOR_MOST)
-        z = np.clip(_standard(self, prompts)[:, 0], -_FAR, _FAR)
+        z = _standard(self, prompts)[:, 0]
         return np.asarray(self.raw(prompts) - np.outer(weight * z, self.gap))
 
 
 def fit(
-    prompts: Prompts, scores: Matrix, *, lam: float = LAMBDA, slope: float | None = None
+    prompts: Prompts,
+    scores: Matrix,
+    *,
+    lam: float = LAMBDA,
+    slopes: tuple[float, float] | None = None,
 ) -> Fitted:
     """Return heads fitted to ``scores`` (prompts by models).
 
-    They are calibrated on held-out folds, unless the ``slope`` is known already.
+    They are calibrated on held-out folds, unless the ``slopes`` are known already.
     """
-    if slope is None:
-        slope = calibration(prompts, scores, lam=lam)
-    return _fit(prompts, scores, lam=lam, slope=slope)
+    if slopes is None:
+        slopes = calibration(prompts, scores, lam=lam)
+    return _fit(prompts, scores, lam=lam, slopes=slopes)
 
 
 def frame(prompts: Prompts, models: int) -> Fitted:
@@ -114,44 +121,66 @@ def frame(prompts: Prompts, models: int) -> Fitted:
         idf=idf_of(prompts.grams),
         known=counts >= enough,
         centre=both.mean(axis=0),
-        spread=both.std(axis=0) + 1e-9,
+        spread=both.std(axis=0) + _LEAST_SPREAD,
         weights=np.zeros((prompts.grams.shape[1] + both.shape[1], models)),
         bias=np.zeros(models),
         mean=np.zeros(models),
         gap=np.zeros(models),
-        slope=1.0,
+        slopes=(1.0, 1.0),
         novelty_mean=float(unknown.mean()),
         novelty_spread=float(unknown.std()) + 1e-3,
     )
 
 
-def _fit(prompts: Prompts, scores: Matrix, *, lam: float, slope: float) -> Fitted:
+def _fit(prompts: Prompts, scores: Matrix, *, lam: float, slopes: tuple[float, float]) -> Fitted:
     """Fit once, with the calibration given."""
     made = frame(prompts, scores.shape[1])
     x = stack(made, prompts)
     weights, bias = solve(x, scores, lam)
     mean = scores.mean(axis=0)
-    values = slope * np.asarray(x @ weights)
+    values = np.asarray(x @ weights) + bias - mean
+    values = _calibrated(values, slopes)
     gap = (values - values[:, [int(np.argmax(mean))]]).std(axis=0)
     fields = {name: getattr(made, name) for name in made.__struct_fields__}
-    fields |= {"weights": weights, "bias": bias, "mean": mean, "gap": gap, "slope": slope}
+    fields |= {"weights": weights, "bias": bias, "mean": mean, "gap": gap, "slopes": slopes}
     return Fitted(**fields)
 
 
-def calibration(prompts: Prompts, scores: Matrix, *, lam: float = LAMBDA, seed: int = 0) -> float:
-    """Return the slope of outcomes on held-out predictions, over all heads, in [0.1, 1.5]."""
+def calibration(
+    prompts: Prompts, scores: Matrix, *, lam: float = LAMBDA, seed: int = 0
+) -> tuple[float, float]:
+    """Return the slopes of outcomes on held-out predictions, each in [0.1, 1.5].
+
+    Common is the mean over the heads, apart what a head says beyond it. A floor of 0.1 keeps the
+    order where nothing could be told.
+    """
     many = prompts.grams.shape[0]
     fold = np.random.default_rng(seed).permutation(many) % _FOLDS
-    top = bottom = 0.0
+    top, bottom = np.zeros(2), np.zeros(2)
     for one in range(_FOLDS):
         inside, outside = np.where(fold != one)[0], np.where(fold == one)[0]
         if not len(inside) or not len(outside):
-            return 1.0
-        made = _fit(prompts.rows(inside), scores[inside], lam=lam, slope=1.0)
-        away = made.raw(prompts.rows(outside)) - made.mean
-        top += float((away * (scores[outside] - made.mean)).sum())
-        bottom += float((away * away).sum())
-    return min(1.5, max(0.1, top / bottom)) if bottom > 0 else 1.0
+            return 1.0, 1.0
+        made = _fit(prompts.rows(inside), scores[inside], lam=lam, slopes=(1.0, 1.0))
+        said = _parts(made.raw(prompts.rows(outside)) - made.mean)
+        true = _parts(scores[outside] - made.mean)
+        for part in range(2):
+            top[part] += (said[part] * true[part]).sum()
+            bottom[part] += (said[part] ** 2).sum()
+    common, apart = np.clip(top / np.maximum(bottom, 1e-12), 0.1, 1.5).tolist()
+    return common, apart
+
+
+def _parts(values: Matrix) -> tuple[Matrix, Matrix]:
+    """Return what is common to all heads, and what each says beyond it."""
+    common = values.mean(axis=1, keepdims=True)
+    return common, values - common
+
+
+def _calibrated(values: Matrix, slopes: tuple[float, float]) -> Matrix:
+    """Return values with their two parts scaled."""
+    common, apart = _parts(values)
+    return np.asarray(slopes[0] * common + slopes[1] * apart)
 
 
 def idf_of(grams: Any) -> Matrix:  # noqa: ANN401 - SciPy's matrices have no types
@@ -173,7 +202,7 @@ def vectors(grams: Any, idf: Matrix) -> Any:  # noqa: ANN401 - as above
 def _standard(made: Fitted, prompts: Prompts) -> Matrix:
     """Return surface counts and base values standardised."""
     both = np.hstack([prompts.surface, prompts.base])
-    return np.asarray((both - made.centre) / made.spread)
+    return np.clip((both - made.centre) / made.spread, -_FAR, _FAR)
 
 
 def stack(made: Fitted, prompts: Prompts) -> Any:  # noqa: ANN401 - as above
@@ -193,21 +222,29 @@ def _unknown(grams: Any, known: NDArray[np.bool_]) -> Matrix:  # noqa: ANN401 - 
 
 
 def solve(x: Any, y: Matrix, lam: float) -> tuple[Matrix, Matrix]:  # noqa: ANN401 - as above
-    """Return ridge weights and biases of all columns of ``y``, by conjugate gradients."""
+    """Return ridge weights and biases of all columns of ``y``, by conjugate gradients.
+
+    Only columns of ``x`` that occur are worked on: of hashed words few do.
+    """
+    used = np.unique(x.indices[x.data != 0])
+    inside, bias = _gradients(x[:, used], y, lam)
+    weights = np.zeros((x.shape[1], y.shape[1]))
+    weights[used] = inside
+    return weights, bias
+
+
+def _gradients(x: Any, y: Matrix, lam: float) -> tuple[Matrix, Matrix]:  # noqa: ANN401 - as above
+    """Solve the normal equations of centred columns, until the residual is small."""
     centre = np.asarray(x.mean(axis=0)).ravel()
     mean = y.mean(axis=0)
     transposed = x.T.tocsr()
-
-    def applied(v: Matrix) -> Matrix:
-        z = x @ v - centre @ v
-        return transposed @ z - np.outer(centre, z.sum(axis=0)) + lam * v
-
     rest = transposed @ (y - mean)
     goal = _ENOUGH * (rest * rest).sum(axis=0) + 1e-30
     weights = np.zeros_like(rest)
     way, size = rest.copy(), (rest * rest).sum(axis=0)
     for _ in range(_ROUNDS):
-        ahead = applied(way)
+        z = x @ way - centre @ way
+        ahead = transposed @ z - np.outer(centre, z.sum(axis=0)) + lam * way
         step = size / np.maximum((way * ahead).sum(axis=0), 1e-30)
         weights += step * way
         rest -= step * ahead
