@@ -85,12 +85,12 @@ def _chat(asked: _Responses, body: _Json) -> _Json:
         made["max_completion_tokens"] = asked.max_output_tokens
     if asked.top_logprobs is not None:
         made["logprobs"], made["top_logprobs"] = True, asked.top_logprobs
-    if effort := cast("_Json", asked.reasoning or {}).get("effort"):
+    if effort := (asked.reasoning or {}).get("effort"):
         made["reasoning_effort"] = effort
     if asked.stream:
         made["stream"], made["stream_options"] = True, {"include_usage": True}
     _add_tools(made, asked)
-    _add_format(made, cast("_Json", asked.text or {}).get("format") or {})
+    _add_format(made, (asked.text or {}).get("format") or {})
     if made.get("service_tier") in _IGNORED:
         del made["service_tier"]
     return made

@@ -9,7 +9,7 @@ is instant, and only the order counts.
 __all__ = ["EngineSim"]
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Protocol
 
 _BLOCK = 16
@@ -78,7 +78,7 @@ class EngineSim:
         """Return the tokens each running sequence holds."""
         return tuple(one.held for one in self._running)
 
-    async def run(self, prompt: str, output_tokens: int) -> AsyncIterator[None]:
+    async def run(self, prompt: str, output_tokens: int) -> AsyncGenerator[None, None]:
         """Yield once for each output token, at its time; frees its room when it is left."""
         words = prompt.split()
         self.requests += 1
