@@ -51,7 +51,7 @@ class Options(Struct, frozen=True, kw_only=True):
     """What to replay; ``sessions`` is the most of each set."""
 
     data: Path | None = None
-    sessions: int = 1000
+    sessions: int = 300
     seed: int = 0
     quick: bool = False
 

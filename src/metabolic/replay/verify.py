@@ -7,7 +7,7 @@ A record is checked in three steps, each with the function that made it: its inp
 recomputed one has been settled with the meters' figures that it holds.
 """
 
-__all__ = ["ReplayReport", "verify"]
+__all__ = ["Inputs", "Known", "ReplayReport", "verify"]
 
 import time
 from collections.abc import Callable, Iterator
@@ -79,7 +79,7 @@ def verify(
         LedgerError: the ledger cannot be read.
     """
     began_s = time.perf_counter()
-    inputs = _Inputs(ledger)
+    inputs = Inputs(ledger)
     counts = {"equal": 0, "differing": 0, "unverifiable": 0, "other_version": 0}
     differences: list[Difference] = []
     for number, record in enumerate(ledger.records(since_s, until_s), start=1):
@@ -99,7 +99,7 @@ def verify(
     )
 
 
-class _Known(Struct, frozen=True, kw_only=True):
+class Known(Struct, frozen=True, kw_only=True):
     """The shared inputs of a record's decision, and what is computed from them once."""
 
     fleet: FleetSpec
@@ -108,15 +108,16 @@ class _Known(Struct, frozen=True, kw_only=True):
     prepared: Prepared
 
 
-class _Inputs:
+class Inputs:
     """Fetches blobs and keeps them decoded."""
 
     def __init__(self, ledger: Ledger) -> None:
+        """Read from ``ledger``."""
         self._ledger = ledger
-        self._known: dict[tuple[str, str], _Known | None] = {}
+        self._known: dict[tuple[str, str], Known | None] = {}
         self._states: dict[str, MetabolicState | None] = {}
 
-    def known(self, record: Record) -> _Known | None:
+    def known(self, record: Record) -> Known | None:
         """Return fleet and policy of a record; ``None`` when either is gone."""
         key = (record.situation.fleet_id, record.decision.policy_id)
         if key not in self._known:
@@ -134,11 +135,11 @@ class _Inputs:
             self._states[name] = self._read(name, MetabolicState)
         return self._states[name]
 
-    def _read_known(self, fleet_id: str, policy_id: str) -> _Known | None:
+    def _read_known(self, fleet_id: str, policy_id: str) -> Known | None:
         fleet, policy = self._read(fleet_id, FleetSpec), self._read(policy_id, Policy)
         if fleet is None or policy is None:
             return None
-        return _Known(
+        return Known(
             fleet=fleet,
             by_name={one.name: one for one in fleet.deployments},
             policy=policy,
@@ -155,7 +156,7 @@ class _Inputs:
             return None
 
 
-def _outcome(record: Record, inputs: _Inputs) -> tuple[str, Difference | None]:
+def _outcome(record: Record, inputs: Inputs) -> tuple[str, Difference | None]:
     """Return what became of one record: a count's name, and the difference if there is one."""
     if record.decision_version != DECISION_VERSION:
         return "other_version", None
@@ -171,7 +172,7 @@ def _outcome(record: Record, inputs: _Inputs) -> tuple[str, Difference | None]:
 
 
 def _parts(
-    record: Record, known: _Known | None, state: MetabolicState | None
+    record: Record, known: Known | None, state: MetabolicState | None
 ) -> Iterator[tuple[str, object, object, float]]:
     """Yield what to compare: name, as stored, as found again, tolerance."""
     if known is not None and state is not None:
@@ -199,7 +200,7 @@ def _parts(
             yield "receipt", record.receipt, found, _SETTLED_TOLERANCE_RATIO
 
 
-def _decide(record: Record, known: _Known, state: MetabolicState) -> object:
+def _decide(record: Record, known: Known, state: MetabolicState) -> object:
     """Decide again."""
     ref = record.situation
     situation = Situation(

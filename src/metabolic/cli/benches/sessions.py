@@ -17,7 +17,7 @@ Count = Annotated[int, Parameter(validator=Number(gte=1))]
 def sessions(
     *,
     data: Path | None = None,
-    sessions: Count = 1000,
+    sessions: Count = 300,
     seed: int = 0,
     quick: Flag = False,
     json: Flag = False,
