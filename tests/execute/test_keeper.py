@@ -311,3 +311,25 @@ async def test_a_crash_is_repaired_by_the_supervisor_and_the_keeper_waits_for_it
         assert (await waiting).deployment == "small"
         assert supervised.restarts == 1
         await supervised.stop()
+
+
+async def test_how_long_starts_take_is_measured():
+    world = World({"a": 10})
+    keeper = world.keeper(ON_DEMAND)
+    async with keeper:
+        assert keeper.wakes() == {}
+        gate = asyncio.Event()
+        start = world.engines["a"].start
+
+        async def slow() -> object:
+            await gate.wait()
+            return await start()
+
+        world.engines["a"].start = slow  # type: ignore[method-assign]
+        waiting = asyncio.create_task(keeper.ensure("a"))
+        await settle()
+        await world.clock.advance(4.0)
+        gate.set()
+        await waiting
+        await settle()
+        assert keeper.wakes() == {"a": pytest.approx(4.0, abs=1.0)}

@@ -5,10 +5,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from metabolic.core.metabolic import MetabolicState
+from metabolic.core.request import Ask
+from metabolic.core.signals import Signals
+from metabolic.decide.estimate import estimate, prepare, view
 from metabolic.execute.clock import ManualClock
 from metabolic.execute.health import Health
 from metabolic.execute.snapshot import Snapshot, coarse
-from metabolic.testing.fleets import deployment, fleet_of
+from metabolic.testing.fleets import deployment, fleet_of, policy_of
 
 
 def test_running_and_waiting_are_told_apart_by_slots():
@@ -52,3 +55,20 @@ def test_what_meters_learn_is_in_the_load_to_two_digits():
     loads = {one.deployment: one for one in seen.loads()}
     assert (loads["a"].energy_ratio, loads["a"].batch_exponent) == (2.3, None)
     assert (loads["b"].energy_ratio, loads["b"].batch_exponent) == (None, 0.12)
+
+
+def test_measured_wakes_are_in_the_load_and_come_before_what_was_foreseen():
+    seen = Snapshot(
+        fleet_of(deployment("a")),
+        clock=ManualClock(),
+        health=Health(ManualClock()),
+        states=lambda: (("a", "asleep"),),
+    )
+    seen.pace({}, {}, {"a": 7.123})
+    load = seen.loads()[0]
+    assert (load.wake_s, load.limit, load.tpot_s) == (7.1, None, None)
+    known = prepare(fleet_of(deployment("a")), policy_of()).known[0]
+    asked = view(
+        Ask(id="r", at_s=0.0), Signals(), MetabolicState(), prepare(seen.fleet, policy_of())
+    )
+    assert estimate(asked, known, load).ttft_s == pytest.approx(7.1)

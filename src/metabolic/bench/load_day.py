@@ -88,7 +88,7 @@ class _Keeper:
         self.large = pool_of("large", LARGE, _LARGE)
         self.small = pool_of("small", SMALL, _SMALL) if with_small else None
         self.found = Split()
-        self.rates = dict.fromkeys(("easy/fast", "easy/slow", "hard/fast", "hard/slow"), 0.0)
+        self.rates: dict[str, float] = {}
         self.seen = {"easy": 0, "hard": 0}
         self.tick()
 

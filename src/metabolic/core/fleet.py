@@ -135,7 +135,8 @@ class Load(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     prompt tokens found in it, ``acceptance_ratio`` of drafted tokens kept, ``preemptions_per_s``.
     What its answers have shown of late: the next token takes ``tpot_s`` plus
     ``tpot_per_answer_s x running ^ 0.8``, the first ``ttft_s`` plus ``ttft_per_token_s`` for each
-    fresh token of the prompt. ``limit`` is how many answers admission lets it work on at once.
+    fresh token of the prompt. ``limit`` is how many answers admission lets it work on at once,
+    ``wake_s`` what its last starts took.
     """
 
     deployment: str
@@ -156,6 +157,7 @@ class Load(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     ttft_s: float | None = None
     ttft_per_token_s: float | None = None
     limit: int | None = None
+    wake_s: float | None = None
 
 
 class Situation(Struct, frozen=True, kw_only=True, gc=False):

@@ -351,7 +351,7 @@ def _latency(
     What the deployment's own answers have shown comes before its configured speeds.
     """
     if load is not None and load.tpot_s is not None:
-        wake_s = (known.deployment.load_s or 0.0) if load.state in _COLD else 0.0
+        wake_s = _wake_s(known, load)
         ttft_s, tpot_s = shown(load, fresh=fresh, output=output, slots=known.deployment.slots)
         return wake_s + ttft_s, tpot_s
     seconds = known.seconds
@@ -361,6 +361,13 @@ def _latency(
     if load is None:
         return prefill_s, tpot_s
     deployment = known.deployment
-    wake_s = (deployment.load_s or 0.0) if load.state in _COLD else 0.0
+    wake_s = _wake_s(known, load)
     ahead = load.waiting / max(1, deployment.slots)
     return prefill_s * (1 + ahead) + wake_s, tpot_s * max(1.0, load.running / deployment.slots)
+
+
+def _wake_s(known: Known, load: Load) -> float:
+    """Return the seconds until it is warm: as its last starts took, else as foreseen."""
+    if load.state not in _COLD:
+        return 0.0
+    return load.wake_s if load.wake_s is not None else known.deployment.load_s or 0.0

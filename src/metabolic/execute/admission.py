@@ -11,6 +11,7 @@ __all__ = ["Admission", "Conditions", "Gate", "Pass", "Tell", "Waiting", "refuse
 import asyncio
 import heapq
 from collections.abc import Callable
+from typing import NoReturn
 
 from msgspec import Struct
 
@@ -37,13 +38,17 @@ _OUTPUT_TOKENS = 512
 
 
 class Conditions(Struct, frozen=True, kw_only=True):
-    """What holds now for one deployment; ``None`` is unknown and moves nothing."""
+    """What holds now for one deployment; ``None`` is unknown and moves nothing.
+
+    ``slots`` are those that memory pressure leaves (``decide.impacts.slots``).
+    """
 
     throttle_risk_ratio: float | None = None
     memory_ratio: float | None = None
     kv_used_ratio: float | None = None
     kv_capacity_tokens: int | None = None
     preempting: bool = False
+    slots: int | None = None
 
 
 class Pass(Struct, frozen=True, kw_only=True):
@@ -108,6 +113,8 @@ class Gate:
         limit = in_force(
             self.flow, throttle_risk_ratio=now.throttle_risk_ratio, memory_ratio=now.memory_ratio
         )
+        if now.slots is not None:
+            limit = min(limit, now.slots)
         return max(1, min(limit, self.inside)) if now.preempting else limit
 
     def room(self, tokens: int) -> bool:
@@ -236,7 +243,7 @@ class Gate:
         self._forget(last)
         self._shed(last, "somebody of higher priority took its place")
 
-    def _refuse(self, why: str, ticket: Ticket, ahead: int) -> None:
+    def _refuse(self, why: str, ticket: Ticket, ahead: int) -> NoReturn:
         """Raise ``Shed`` for a newcomer."""
         self.shed += 1
         raise self._error(why, ticket, ahead)

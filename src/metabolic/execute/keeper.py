@@ -112,6 +112,11 @@ class Keeper:
         found = (track.endpoint() for track in self._tracks.values())
         return tuple(one for one in found if one is not None)
 
+    def wakes(self) -> dict[str, float]:
+        """Return how long starts take (s), of every engine that was started."""
+        found = {name: track.wake_s for name, track in self._tracks.items()}
+        return {name: seconds for name, seconds in found.items() if seconds is not None}
+
     def error(self, deployment: str) -> str | None:
         """Return why the last start of ``deployment`` failed; ``None``: it did not."""
         track = self._tracks.get(deployment)
@@ -261,6 +266,7 @@ class Keeper:
         match action:
             case Start():
                 work, track.starting = track.engine.start(), True
+                track.started_s = self._clock.now_s()
             case Sleep():
                 work = track.engine.sleep()
             case _:
@@ -279,8 +285,9 @@ class Keeper:
             _LOG.warning("engine %s: %s", track.name, track.error, extra={"deployment": track.name})
             if track.starting:
                 track.failed_start_s = self._clock.now_s()
-        elif track.starting:
+        elif track.starting and not task.cancelled():
             track.error = None
+            track.woke(self._clock.now_s())
         track.task, track.starting = None, False
         track.observe(self._clock.now_s())
         self.poke()

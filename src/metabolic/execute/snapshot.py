@@ -86,6 +86,7 @@ class Snapshot:
         self._seen: dict[str, Seen] = {}
         self._paces: dict[str, Constants] = {}
         self._limits: dict[str, int] = {}
+        self._wakes: dict[str, float] = {}
 
     def began(self, deployment: str) -> None:
         """Count a call in flight."""
@@ -128,8 +129,14 @@ class Snapshot:
             return None
         return seen
 
-    def pace(self, paces: Mapping[str, Constants], limits: Mapping[str, int]) -> None:
-        """Take over how fast deployments answer, to three digits, and how much each may do."""
+    def pace(
+        self,
+        paces: Mapping[str, Constants],
+        limits: Mapping[str, int],
+        wakes: Mapping[str, float] | None = None,
+    ) -> None:
+        """Take over how fast deployments answer and wake, and how much each may do."""
+        self._wakes = {name: float(f"{one:.2g}") for name, one in (wakes or {}).items()}
         self._paces = {name: _three_digits(one) for name, one in paces.items()}
         self._limits = dict(limits)
 
@@ -140,7 +147,7 @@ class Snapshot:
     def loads(self) -> tuple[Load, ...]:
         """Return how busy each deployment is, by name."""
         plain = self._plain()
-        if not (self._seen or self._paces or self._limits):
+        if not (self._seen or self._paces or self._limits or self._wakes):
             return plain
         now_s, slots = self._clock.monotonic_s(), self._slots
         return tuple([self._informed(one, now_s, slots[one.deployment]) for one in plain])
@@ -149,15 +156,16 @@ class Snapshot:
         """Return a load with what its engine said, its pace and its limit."""
         name = load.deployment
         seen, pace, limit = self._seen.get(name), self._paces.get(name), self._limits.get(name)
+        wake_s = self._wakes.get(name)
         if seen is not None:
             load = heard(load, seen, now_s=now_s, slots=slots)
-        if pace is None and limit is None:
-            return load
         if pace is None:
-            return replace(load, limit=limit)
+            plain = limit is None and wake_s is None
+            return load if plain else replace(load, limit=limit, wake_s=wake_s)
         return replace(
             load,
             limit=limit,
+            wake_s=wake_s,
             ttft_s=pace.overhead_s,
             ttft_per_token_s=pace.prompt_s,
             tpot_s=pace.weights_s,

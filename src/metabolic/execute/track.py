@@ -23,10 +23,12 @@ class Track:
         "order",
         "retired",
         "since_s",
+        "started_s",
         "starting",
         "state",
         "task",
         "waiting",
+        "wake_s",
         "wanted_since_s",
     )
 
@@ -39,6 +41,8 @@ class Track:
         self.last_used_s: float | None = None
         self.failed_start_s: float | None = None
         self.wanted_since_s: float | None = None
+        self.started_s = at_s
+        self.wake_s: float | None = None
         self.in_flight = 0
         self.waiting = 0
         self.failures = 0
@@ -70,6 +74,11 @@ class Track:
             self.state, self.since_s = state, at_s
         if state == "warm":
             self.failed_start_s = None
+
+    def woke(self, at_s: float) -> None:
+        """Note how long a start took: the mean of it and of those before, the last half of it."""
+        took_s = max(0.0, at_s - self.started_s)
+        self.wake_s = took_s if self.wake_s is None else (self.wake_s + took_s) / 2
 
     def item(self) -> Item:
         """Return it as ``provision`` sees it."""

@@ -3,14 +3,16 @@
 __all__ = ["Capacity"]
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 
 from metabolic.config.capacity import CapacityTable
 from metabolic.core.fleet import Deployment, Endpoint
 from metabolic.core.ports import Clock
 from metabolic.decide.admit import Rules
+from metabolic.decide.impacts import slots
 from metabolic.execute.admission import Admission, Conditions, Gate
 from metabolic.execute.admission_pace import Paces
+from metabolic.execute.keeper import Keeper
 from metabolic.execute.scrape import Scraper, Target, fetch
 from metabolic.execute.snapshot import Snapshot
 
@@ -29,14 +31,15 @@ class Capacity:
         fleet: Sequence[Deployment],
         *,
         endpoints: Mapping[str, Endpoint],
-        local: Callable[[], Iterable[Endpoint]],
+        keeper: Keeper,
         snapshot: Snapshot,
         clock: Clock,
     ) -> None:
-        """``endpoints`` are those that need no engine, ``local`` returns those of warm engines."""
-        self._table, self._clock, self._snapshot, self._local = table, clock, snapshot, local
+        """``endpoints`` are those that need no engine; ``keeper`` knows the others."""
+        self._table, self._clock, self._snapshot, self._keeper = table, clock, snapshot, keeper
         ours = [one for one in fleet if one.kind != "remote"] if table.enabled else []
         self._slots = {one.name: one.slots for one in ours}
+        self._here = frozenset(one.name for one in ours if one.device is not None)
         self._pools = [Target.of(endpoints[one.name]) for one in ours if one.name in endpoints]
         gates = {one.name: self._gate(one) for one in ours}
         self.admission = Admission(gates, Paces(fleet), clock=clock) if table.enabled else None
@@ -62,20 +65,26 @@ class Capacity:
         )
         return Gate(one.name, rules, clock=self._clock, now=lambda: self._now(one.name))
 
+    def _most(self, name: str) -> int:
+        """Return the most answers a deployment ever works on."""
+        return self._table.max_concurrency or self._slots[name]
+
     def _now(self, name: str) -> Conditions:
         """Return what holds for a deployment now."""
         machine, seen = self._snapshot.metabolic, self._snapshot.seen(name)
+        here = name in self._here  # heat and memory are this machine's
         return Conditions(
-            throttle_risk_ratio=machine.throttle_risk_ratio,
-            memory_ratio=machine.memory_pressure_ratio,
+            throttle_risk_ratio=machine.throttle_risk_ratio if here else None,
+            memory_ratio=machine.memory_pressure_ratio if here else None,
             kv_used_ratio=None if seen is None else seen.observed.kv_used_ratio,
             kv_capacity_tokens=None if seen is None else seen.observed.kv_capacity_tokens,
             preempting=seen is not None and bool(seen.preemptions_per_s),
+            slots=slots(machine, self._most(name)) if name in self._here else None,
         )
 
     def _targets(self) -> list[Target]:
         """Return who can be asked now."""
-        return [*self._pools, *(Target.of(one) for one in self._local())]
+        return [*self._pools, *(Target.of(one) for one in self._keeper.endpoints())]
 
     def start(self) -> list["asyncio.Task[None]"]:
         """Begin to ask and to learn."""
@@ -102,7 +111,7 @@ class Capacity:
             for name, limit in self.admission.limits().items()
             if limit < self._slots[name]
         }
-        self._snapshot.pace(self.admission.paces.found(), limits)
+        self._snapshot.pace(self.admission.paces.found(), limits, self._keeper.wakes())
         self.admission.open()
 
     def counters(self) -> Iterable[tuple[str, float]]:

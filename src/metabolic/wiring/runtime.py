@@ -102,7 +102,7 @@ class Runtime:
             config.capacity,
             assembled.fleet.deployments,
             endpoints=assembled.endpoints,
-            local=self._local.keeper.endpoints,
+            keeper=self._local.keeper,
             snapshot=self._snapshot,
             clock=clock,
         )
