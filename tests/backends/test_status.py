@@ -100,3 +100,24 @@ def test_whatever_an_upstream_sends_is_a_backend_error(
     status: int, body: bytes, value: bytes
 ) -> None:
     assert isinstance(fail(status, body, ((b"retry-after", value),)), BackendError)
+
+
+def test_geminis_list_of_one_error_says_when_to_come_again() -> None:
+    body = b'[{"error":{"code":429,"details":[{"retryDelay": "34.5s"}]}}]'
+    error = failure(429, (), body, secret=None, now_s=0.0)
+    assert isinstance(error, Overloaded)
+    assert error.retry_after_s == 34.5
+
+
+def test_a_header_goes_before_what_the_body_says_of_waiting() -> None:
+    body = b'{"error":{"details":[{"retryDelay":"34s"}]}}'
+    error = failure(429, ((b"retry-after", b"2"),), body, secret=None, now_s=0.0)
+    assert isinstance(error, Overloaded)
+    assert error.retry_after_s == 2.0
+
+
+def test_tgis_word_stands_beside_its_text() -> None:
+    body = b'{"error":"Input validation error: too long","error_type":"validation"}'
+    error = failure(422, (), body, secret=None, now_s=0.0)
+    assert isinstance(error, Refused)
+    assert (str(error), error.said) == ("the deployment answered 422 (validation)", "validation")

@@ -31,6 +31,7 @@ _OURS = frozenset({401, 402, 404, 405, 407})
 _LONGEST_WAIT_S = 86_400.0
 _BODY_LIMIT_BYTES = 65_536
 _WORD = re.compile(r"^[A-Za-z][A-Za-z0-9_.-]{0,63}$")
+_RETRY_DELAY = re.compile(rb'"retryDelay"\s*:\s*"(\d{1,6}(?:\.\d{1,9})?)s"')
 _CLIENT, _SERVER = 400, 500
 
 
@@ -40,7 +41,10 @@ class _Said(Struct, frozen=True, gc=False):
 
 
 class _Envelope(Struct, frozen=True, gc=False):
-    error: _Said
+    """``error`` is a text at TGI, which says ``error_type`` beside it."""
+
+    error: _Said | str
+    error_type: str | None = None
 
 
 _ENVELOPE = msgspec.json.Decoder(_Envelope)
@@ -55,10 +59,12 @@ def failure(
     ``secret`` is taken out of a body that is passed on. ``now_s`` (seconds since the epoch) turns
     a date in ``Retry-After`` into seconds.
     """
+    body = _unlisted(body)
     word = _word(body)
     said = f"the deployment answered {status}{_in_brackets(word)}"
     if status in _BUSY:
-        return Overloaded(said, retry_after_s=retry_after_s(headers, now_s=now_s))
+        wait_s = retry_after_s(headers, now_s=now_s)
+        return Overloaded(said, retry_after_s=_told_s(body) if wait_s is None else wait_s)
     if status in _LATE:
         return TimedOut(said)
     if _CLIENT <= status < _SERVER and status not in _OURS:
@@ -123,6 +129,21 @@ def _until(date: str, now_s: float) -> float | None:
     return (aware - datetime.fromtimestamp(now_s, UTC)).total_seconds()
 
 
+def _unlisted(body: bytes) -> bytes:
+    """Return the one envelope that a list holds: Gemini's OpenAI endpoint writes errors so."""
+    text = body.strip()
+    return text[1:-1].strip() if text.startswith(b"[") and text.endswith(b"]") else body
+
+
+def _told_s(body: bytes) -> float | None:
+    """Return the wait that Google writes into the error itself (``"retryDelay": "34s"``).
+
+    Source: Google, AIP-193 and google.rpc.RetryInfo.
+    """
+    found = _RETRY_DELAY.search(body[:_BODY_LIMIT_BYTES])
+    return None if found is None else min(float(found[1]), _LONGEST_WAIT_S)
+
+
 def _in_brackets(word: str | None) -> str:
     """Return a word as messages end with it."""
     return "" if word is None else f" ({word})"
@@ -131,10 +152,12 @@ def _in_brackets(word: str | None) -> str:
 def _word(body: bytes) -> str | None:
     """Return the error's code or type if it is a plain word: no text, no key."""
     try:
-        said = _ENVELOPE.decode(body).error
+        envelope = _ENVELOPE.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
-    for word in (said.code, said.type):
+    said = envelope.error
+    words = (envelope.error_type,) if isinstance(said, str) else (said.code, said.type)
+    for word in words:
         if isinstance(word, str) and _WORD.match(word) and not word.startswith("sk-"):
             return word
     return None
