@@ -2,6 +2,7 @@
 
 import random
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -72,7 +73,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.timeout(90)  # scikit-learn, on a busy machine
 def test_every_policy_is_compared_on_every_set(data: Path) -> None:
     made = run(data, seed=0, quick=False, splits=1)
-    by_set: dict[str, dict[str, dict[str, object]]] = {}
+    by_set: dict[str, dict[str, dict[str, Any]]] = {}
     for row in made.rows:
         by_set.setdefault(str(row["set"]), {})[str(row["policy"])] = dict(row)
     assert set(by_set["sums"]) == POLICIES

@@ -76,6 +76,15 @@ def test_people_get_tables(root: Path, capsys: pytest.CaptureFixture[str]) -> No
         assert words in shown
 
 
+def test_people_see_forecasts_with_their_error_power_memory_and_battery(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert sense(root=str(root), seconds=0.3) == 0
+    shown = capsys.readouterr().out
+    for words in ("headroom in 30 s", "°C ± ", "power budget used", "memory", "time to reserve"):
+        assert words in shown
+
+
 @pytest.mark.parametrize("as_json", [True, False])
 def test_watching_reports_until_it_is_interrupted(
     root: Path,

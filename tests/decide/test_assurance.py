@@ -1,5 +1,7 @@
 """What a certificate allows, and what becomes of a lane it does not cover."""
 
+from typing import Any
+
 import msgspec
 import pytest
 from hypothesis import given
@@ -7,7 +9,7 @@ from hypothesis import strategies as st
 
 from metabolic.core.certificate import Certificate, Certified
 from metabolic.core.decision import Belief, Policy
-from metabolic.core.metabolic import MetabolicState
+from metabolic.core.metabolic import Level, MetabolicState
 from metabolic.core.request import Ask
 from metabolic.core.signals import Signals
 from metabolic.decide.assurance import AGREEMENT, hold
@@ -45,7 +47,7 @@ def policy(*certificates: Certificate, **changes: object) -> Policy:
     return sealed(msgspec.structs.replace(made, **changed))
 
 
-def decided(made: Policy, *, level: str = "nominal", fleet=(SMALL, LARGE), **changes: object):
+def decided(made: Policy, *, level: Level = "nominal", fleet=(SMALL, LARGE), **changes: object):
     ask = msgspec.structs.replace(Ask(id="r", at_s=1.0, input_tokens=50), **changes)
     situation = situation_of(*fleet, metabolic=MetabolicState(level=level))
     return decide(ask, SIGNALS, situation, made)
@@ -80,7 +82,7 @@ def test_another_lane_is_decided_as_before() -> None:
 @pytest.mark.parametrize(
     ("level", "threshold"), [("nominal", 0.9), ("elevated", 0.8), ("critical", 0.7)]
 )
-def test_heat_moves_the_threshold_inside_the_set(level: str, threshold: float) -> None:
+def test_heat_moves_the_threshold_inside_the_set(level: Level, threshold: float) -> None:
     decision = decided(policy(CERTIFICATE), level=level, preference=0.0)
     assert decision.stages[0].min_confidence == threshold
     assert decision.certified
@@ -174,7 +176,7 @@ def test_two_cheap_answers_that_agree_may_end_it() -> None:
 @pytest.mark.parametrize(
     "changes", [{"n": 2}, {"needs": ("tools",)}, {"stream": True, "delivery": "stream"}]
 )
-def test_answers_that_cannot_be_compared_go_to_the_reference(changes: dict[str, object]) -> None:
+def test_answers_that_cannot_be_compared_go_to_the_reference(changes: dict[str, Any]) -> None:
     assert stages(decided(policy(AGREED), fleet=THREE, **changes)) == ["large"]
 
 
@@ -194,7 +196,7 @@ def test_the_later_certificate_of_a_pair_counts() -> None:
     st.sampled_from([None, "small"]),
 )
 def test_a_certified_decision_never_leaves_the_certified_set(
-    level: str, preference: float, pin: str | None
+    level: Level, preference: float, pin: str | None
 ) -> None:
     decision = decided(policy(CERTIFICATE), level=level, preference=preference, pin=pin)
     certified = {one.min_confidence for one in CERTIFICATE.thresholds}

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from metabolic.core.certificate import Certificate, Certified
+from metabolic.core.metabolic import Level
 from metabolic.decide.certificate import GRID, Pair, Subject, certify, kept_losses, place
 
 SUBJECT = Subject(
@@ -148,14 +149,17 @@ FIVE = with_thresholds((0.99, 0.0), (0.9, 0.1), (0.8, 0.2), (0.7, 0.3), (0.6, 0.
     ],
 )
 def test_dial_and_heat_choose_a_place_in_the_set(
-    preference: float, level: str, threshold: float
+    preference: float, level: Level, threshold: float
 ) -> None:
     assert place(FIVE, level=level, preference=preference).min_confidence == threshold
 
 
+LEVELS: tuple[Level, ...] = ("unknown", "nominal", "elevated", "critical")
+
+
 @given(
     st.floats(-1, 2),
-    st.sampled_from(["unknown", "nominal", "elevated", "critical"]),
+    st.sampled_from(LEVELS),
 )
-def test_no_dial_and_no_heat_leave_the_set(preference: float, level: str) -> None:
+def test_no_dial_and_no_heat_leave_the_set(preference: float, level: Level) -> None:
     assert place(FIVE, level=level, preference=preference) in FIVE.thresholds

@@ -23,7 +23,8 @@ def after_a_draft(*, at_s: float, failure: Failure | None = None, middle_s: floa
         )
     )
     run, effects = advance(begin(decision, deadline_s=10.0), Began(at_s=0.0))
-    attempt = Attempt(call=effects[0].call, began_s=0.0, ended_s=at_s, failure=failure)
+    (opened,) = [one for one in effects if isinstance(one, Open)]
+    attempt = Attempt(call=opened.call, began_s=0.0, ended_s=at_s, failure=failure)
     run, effects = advance(run, Ended(attempt=attempt, at_s=at_s))
     if failure is None:
         run, effects = advance(run, Checked(call="c0", verdict=UNSURE, at_s=at_s))

@@ -70,10 +70,12 @@ def test_a_calm_or_unknown_machine_has_no_strain() -> None:
 
 
 def test_temperature_near_throttling_takes_smaller_models() -> None:
-    chosen = [
-        _stages(_decide(_risky(level, risk)))
-        for level, risk in (("nominal", 0.0), ("elevated", 0.2), ("critical", 0.8))
-    ]
+    steps: tuple[tuple[Level, float], ...] = (
+        ("nominal", 0.0),
+        ("elevated", 0.2),
+        ("critical", 0.8),
+    )
+    chosen = [_stages(_decide(_risky(level, risk))) for level, risk in steps]
     assert chosen == [["large"], ["small"], ["tiny"]]
     hot = _decide(_risky("critical", 0.8))
     assert hot.reasons[0].startswith("hot: ")

@@ -186,3 +186,9 @@ def test_nobody_is_lost_and_no_more_are_inside_than_may_be(moves, most):
         assert gate.held <= 950 or gate.inside == 1
     assert entered == gate.admitted + gate.waiting + refused
     assert gate.flow == Flow(limit=float(most), since=gate.flow.since)
+
+
+def test_short_memory_halves_what_a_gate_lets_in():
+    assert gate_of(most=8).limit() == 8
+    assert gate_of(most=8, conditions=Conditions(slots=4)).limit() == 4
+    assert gate_of(most=2, conditions=Conditions(slots=4)).limit() == 2

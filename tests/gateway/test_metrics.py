@@ -10,6 +10,8 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
 from metabolic.core.errors import Unreachable
+from metabolic.core.metabolic import DeviceRisk, MetabolicState
+from metabolic.core.thermal import Forecast
 from metabolic.gateway.app import App
 from metabolic.gateway.tally import Counter, Histogram
 from metabolic.testing.asgi import Client
@@ -75,6 +77,41 @@ async def test_the_machine_and_the_fleet_are_shown() -> None:
     assert samples["metabolic_ready",] == 1
     assert samples["process_resident_memory_bytes",] > 0
     assert samples["process_cpu_seconds_total",] > 0
+
+
+class _Hot(FakeRuntime):
+    """A machine of which everything is known."""
+
+    def metabolic(self) -> MetabolicState:
+        return MetabolicState(
+            level="elevated",
+            headroom_w=20.0,
+            time_to_throttle_s=90.0,
+            risks=(DeviceRisk(device="nvidia0", risk_ratio=0.25),),
+            forecasts=(Forecast(horizon_s=30.0, headroom_c=-1.5, error_c=0.5),),
+            power_w=180.0,
+            budget_used_ratio=0.95,
+            power_level="elevated",
+            memory_level="critical",
+            discharge_w=12.0,
+            time_to_reserve_s=1800.0,
+        )
+
+
+def test_the_whole_metabolic_state_is_shown_with_forecasts_and_their_error() -> None:
+    samples = read(App(_Hot()))
+    assert samples["metabolic_device_throttle_risk_ratio", "nvidia0"] == 0.25
+    assert samples["metabolic_forecast_headroom_celsius", "30s"] == -1.5
+    assert samples["metabolic_forecast_error_celsius", "30s"] == 0.5
+    assert samples["metabolic_headroom_watts",] == 20.0
+    assert samples["metabolic_time_to_throttle_seconds",] == 90.0
+    assert samples["metabolic_power_watts",] == 180.0
+    assert samples["metabolic_power_budget_used_ratio",] == 0.95
+    assert samples["metabolic_power_level", "elevated"] == 1
+    assert samples["metabolic_memory_level", "critical"] == 1
+    assert samples["metabolic_memory_level", "nominal"] == 0
+    assert samples["metabolic_battery_discharge_watts",] == 12.0
+    assert samples["metabolic_battery_time_to_reserve_seconds",] == 1800.0
 
 
 def test_every_metric_is_documented_and_every_documented_metric_exists() -> None:

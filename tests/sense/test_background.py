@@ -1,6 +1,7 @@
 """What may block is fetched elsewhere, and what is old is unknown."""
 
 import threading
+from collections.abc import Callable
 
 import pytest
 
@@ -17,8 +18,7 @@ class _Clock:
         return self.at_s
 
 
-def _once(fetch: object, clock: _Clock) -> Background[int]:
-    assert callable(fetch)
+def _once(fetch: Callable[[], int], clock: _Clock) -> Background[int]:
     return Background(fetch, name="it", every_s=3600.0, stale_s=2.0, monotonic=clock)
 
 

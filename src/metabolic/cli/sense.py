@@ -275,15 +275,6 @@ def _tables(report: Report) -> "Group":
     ]
     columns = ("signal", ">value", "origin", "source", ">age s", "not taken")
     title = f"Signals below {report.root}"
-    state = report.metabolic
-    allowed = (
-        ("level", state.level + (f" ({', '.join(state.reasons)})" if state.reasons else "")),
-        ("profile", report.profile),
-        ("headroom", f"{show.figure(state.headroom_c)} °C"),
-        ("throttle risk", show.figure(state.throttle_risk_ratio)),
-        ("time to throttle", f"{show.figure(state.time_to_throttle_s)} s"),
-        ("trend", f"{show.figure(state.trend_c_per_s)} °C/s"),
-    )
     cost = report.cost
     spent = (
         ("CPU per poll", f"{show.figure(cost.poll_cpu_us)} µs"),
@@ -295,8 +286,38 @@ def _tables(report: Report) -> "Group":
     return Group(
         show.table(title, columns, rows),
         show.table("Not there", ("signal", "why"), missing),
-        show.table("What the machine can afford", ("", ""), allowed),
+        show.table("What the machine can afford", ("", ""), _afforded(report.metabolic)),
         show.table("What reading it costs", ("", ""), spent),
+    )
+
+
+def _afforded(state: MetabolicState) -> tuple[tuple[str, str], ...]:
+    """Return the state for people: levels, headroom, risk, forecasts, power, battery."""
+    of = "" if state.limiting is None else f" of {state.limiting}"
+    kind = "" if state.headroom_w_kind is None else f" ({state.headroom_w_kind})"
+    return (
+        ("level", state.level + (f" ({', '.join(state.reasons)})" if state.reasons else "")),
+        ("profile", state.profile),
+        ("headroom", f"{show.figure(state.headroom_c)} °C{of}"),
+        ("headroom in power", f"{show.figure(state.headroom_w)} W{kind}"),
+        ("throttle risk", show.figure(state.throttle_risk_ratio)),
+        ("time to throttle", f"{show.figure(state.time_to_throttle_s)} s"),
+        ("trend", f"{show.figure(state.trend_c_per_s)} °C/s"),
+        *[
+            (
+                f"headroom in {one.horizon_s:g} s",
+                f"{show.figure(one.headroom_c)} °C ± {show.figure(one.error_c)}",
+            )
+            for one in state.forecasts
+        ],
+        ("power", f"{show.figure(state.power_w)} W"),
+        ("power budget used", f"{show.figure(state.budget_used_ratio)} ({state.power_level})"),
+        ("memory", state.memory_level),
+        (
+            "battery",
+            f"{show.figure(state.battery_ratio)}, {show.figure(state.discharge_w)} W drawn",
+        ),
+        ("time to reserve", f"{show.figure(state.time_to_reserve_s)} s"),
     )
 
 

@@ -44,6 +44,19 @@ _METABOLIC: tuple[tuple[str, str, str], ...] = (
         "Until it throttles, if in sight.",
     ),
     ("battery_ratio", "metabolic_battery_charge_ratio", "Charge of the battery."),
+    ("power_w", "metabolic_power_watts", "Mean power of ten seconds."),
+    ("budget_used_ratio", "metabolic_power_budget_used_ratio", "Share of the power budget drawn."),
+    ("discharge_w", "metabolic_battery_discharge_watts", "Power drawn from the battery."),
+    (
+        "time_to_reserve_s",
+        "metabolic_battery_time_to_reserve_seconds",
+        "Until the battery is at its reserve.",
+    ),
+)
+_RAISED: tuple[tuple[str, str, str], ...] = (
+    ("level", "metabolic_level", "1 for the machine's level."),
+    ("memory_level", "metabolic_memory_level", "1 for the level of memory pressure."),
+    ("power_level", "metabolic_power_level", "1 for the level of the power budget's use."),
 )
 
 _LOAD: tuple[tuple[str, str, str], ...] = (
@@ -100,17 +113,39 @@ def _one(
 
 
 def _metabolic(state: MetabolicState) -> Iterator[Metric]:
-    """Give the level, one series a level, and the figures that are known."""
-    level = GaugeMetricFamily("metabolic_level", "1 for the machine's level.", labels=("level",))
-    for name in _LEVELS:
-        level.add_metric((name,), float(name == state.level))
-    yield level
+    """Give the levels, one series each, the figures that are known, risks and forecasts."""
+    for field, name, text in _RAISED:
+        family = GaugeMetricFamily(name, text, labels=("level",))
+        for each in _LEVELS:
+            family.add_metric((each,), float(each == getattr(state, field)))
+        yield family
     for field, name, text in _METABOLIC:
         family = GaugeMetricFamily(name, text)
         value: float | None = getattr(state, field)
         if value is not None:
             family.add_metric((), value)
         yield family
+    yield from _ahead(state)
+
+
+def _ahead(state: MetabolicState) -> Iterator[Metric]:
+    """Give each device's risk, and the forecast headroom with its typical error."""
+    risk = GaugeMetricFamily(
+        "metabolic_device_throttle_risk_ratio", "Risk that it throttles soon.", labels=("device",)
+    )
+    for one in state.risks:
+        risk.add_metric((one.device,), one.risk_ratio)
+    ahead = GaugeMetricFamily(
+        "metabolic_forecast_headroom_celsius", "Headroom so many seconds ahead.", labels=("ahead",)
+    )
+    error = GaugeMetricFamily(
+        "metabolic_forecast_error_celsius", "Typical error of such forecasts.", labels=("ahead",)
+    )
+    for each in state.forecasts:
+        horizon = f"{each.horizon_s:g}s"
+        ahead.add_metric((horizon,), each.headroom_c)
+        error.add_metric((horizon,), each.error_c)
+    yield from (risk, ahead, error)
 
 
 def _hardware(state: HardwareState) -> Iterator[Metric]:
