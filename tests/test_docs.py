@@ -26,10 +26,13 @@ SECTIONS = {
     "[sense]": tables.SenseTable,
     "[models]": tables.ModelsTable,
     "[engines]": tables.EnginesTable,
+    "[capacity]": tables.CapacityTable,
     "[[deployment]]": tables.DeploymentTable,
     "[[virtual]]": tables.VirtualTable,
     "[[belief]]": tables.BeliefTable,
     "[routing]": tables.RoutingTable,
+    "[lanes]": tables.LanesTable,
+    "[[lane]]": tables.PinTable,
     "[ledger]": tables.LedgerTable,
 }
 KEYS = [
