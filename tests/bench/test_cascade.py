@@ -15,6 +15,8 @@ from metabolic.bench.folding import Case, cases, default_validators, fold, singl
 from metabolic.bench.questions import half_of
 from metabolic.cli import bench as command
 from metabolic.config import Config, parse
+from metabolic.core.checkpoint import Checkpoint
+from metabolic.core.decision import Decision, Stage
 from metabolic.core.errors import ConfigError
 from metabolic.core.fleet import Deployment, Model
 from metabolic.core.signals import Signals
@@ -102,7 +104,7 @@ def rows_of(made: object) -> dict[tuple[str, str], dict[str, float]]:
 @pytest.fixture(scope="module")
 def honest(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
     path = saved(made_up(), tmp_path_factory.mktemp("bench") / "a.jsonl")
-    return run(Config(), Options(replay=path))
+    return run(Config(), Options(splits=3, replay=path))
 
 
 def test_a_single_stage_costs_what_its_answer_cost():
@@ -137,7 +139,7 @@ def test_a_failed_answer_moves_on_and_an_empty_one_is_never_given():
 
 
 def test_with_honest_confidence_the_cascade_saves_and_keeps_the_accuracy(tmp_path: Path):
-    outcome = run(Config(), Options(replay=saved(made_up(), tmp_path / "a.jsonl")))
+    outcome = run(Config(), Options(splits=3, replay=saved(made_up(), tmp_path / "a.jsonl")))
     rows = rows_of(outcome.report)
     ours, large = rows["cascade", "all"], rows["always-large", "all"]
     assert ours["accuracy"] == large["accuracy"] == 1.0
@@ -151,16 +153,17 @@ def test_with_honest_confidence_the_cascade_saves_and_keeps_the_accuracy(tmp_pat
 
 def test_with_dishonest_confidence_quality_is_kept_and_a_loss_is_said(tmp_path: Path):
     book = made_up(honest=False)
-    outcome = run(Config(), Options(replay=saved(book, tmp_path / "a.jsonl")))
+    outcome = run(Config(), Options(splits=3, replay=saved(book, tmp_path / "a.jsonl")))
     rows = rows_of(outcome.report)
     assert rows["cascade", "all"]["accuracy"] >= 0.93
     assert any("cascade" in note for note in outcome.report.notes)
 
 
 def test_every_policy_is_reported_on_every_set_and_pooled(tmp_path: Path):
-    outcome = run(Config(), Options(replay=saved(made_up(), tmp_path / "a.jsonl")))
+    outcome = run(Config(), Options(splits=3, replay=saved(made_up(), tmp_path / "a.jsonl")))
     rows = rows_of(outcome.report)
     names = {"always-small", "always-large", "random", "length", "two-stage", "cascade", "oracle"}
+    names |= {"two-stage-early-abort", "certified", "certified-gate"}
     assert set(rows) == {(name, where) for name in names for where in ("all", "odd", "even")}
     for row in rows.values():
         assert row["accuracy_low"] <= row["accuracy"] <= row["accuracy_high"]
@@ -171,7 +174,9 @@ def test_every_policy_is_reported_on_every_set_and_pooled(tmp_path: Path):
 
 
 def test_random_has_the_cascades_shares(tmp_path: Path):
-    rows = rows_of(run(Config(), Options(replay=saved(made_up(), tmp_path / "a.jsonl"))).report)
+    rows = rows_of(
+        run(Config(), Options(splits=3, replay=saved(made_up(), tmp_path / "a.jsonl"))).report
+    )
     lots, ours = rows["random", "all"], rows["cascade", "all"]
     assert lots["answered_large"] == pytest.approx(ours["answered_large"], abs=0.03)
     assert lots["accuracy"] < ours["accuracy"] - 0.05
@@ -179,13 +184,13 @@ def test_random_has_the_cascades_shares(tmp_path: Path):
 
 def test_the_same_seed_gives_the_same_report(tmp_path: Path):
     path = saved(made_up(48), tmp_path / "a.jsonl")
-    reports = [run(Config(), Options(replay=path, seed=5)).report for _ in range(2)]
+    reports = [run(Config(), Options(splits=3, replay=path, seed=5)).report for _ in range(2)]
     assert reports[0].rows == reports[1].rows
 
 
 def test_unknown_cpu_seconds_are_missing_and_never_nought(tmp_path: Path):
     path = saved(made_up(48, cpu=False), tmp_path / "a.jsonl")
-    made = run(Config(), Options(replay=path)).report
+    made = run(Config(), Options(splits=3, replay=path)).report
     assert {one.figure for one in made.missing} == {"cpu_s", "energy_j", "cost_usd"}
     assert all(row["cpu_s"] is None and row["energy_j"] is None for row in made.rows)
 
@@ -235,7 +240,7 @@ def test_a_file_that_was_cut_short_is_read_up_to_there(tmp_path: Path):
 
 def test_nothing_to_replay_is_said_so(tmp_path: Path):
     with pytest.raises(ConfigError, match="no question was answered"):
-        run(Config(), Options(replay=tmp_path / "none.jsonl"))
+        run(Config(), Options(splits=3, replay=tmp_path / "none.jsonl"))
 
 
 def _fakes() -> Config:
@@ -266,7 +271,7 @@ def test_a_fleet_is_asked_and_an_interrupted_run_goes_on(
     capsys.readouterr()
     run(_fakes(), Options(quick=True, save=path))
     assert set(load(path).answers) == set(first.answers)
-    again = run(_fakes(), Options(replay=path))
+    again = run(_fakes(), Options(splits=3, replay=path))
     assert [row["accuracy"] for row in again.report.rows] == [
         row["accuracy"] for row in outcome.report.rows
     ]
@@ -311,3 +316,35 @@ def test_the_real_fleet_answers_a_few_questions(real_models: dict[str, Path], tm
     assert any(one.right for one in answers)
     assert all(one.cpu_s and one.logprobs and one.failure is None for one in answers)
     assert outcome.report.missing == ()
+
+
+def test_a_certified_gate_keeps_to_its_loss_and_saves_where_confidence_is_honest(honest: Outcome):
+    rows = rows_of(honest.report)
+    for name in ("certified", "certified-gate"):
+        assert rows[name, "all"]["accuracy_gap"] >= -0.05
+        assert rows[name, "all"]["net_cost_ratio"] < 0.6
+    figures = honest.report.figures
+    assert figures["certified_split_ratio"].value == 1.0
+    assert figures["certificate_exceeded_ratio"].value == 0.0
+
+
+def long_draft(*, sure: float, right: bool) -> Case:
+    book = made_up(1)
+    book.answers["q0", "small"] = msgspec.structs.replace(
+        answer("q0", "small", right=right, sure=sure, cpu_s=0.5),
+        logprobs=(math.log(sure),) * 20,
+        output_tokens=20,
+    )
+    return judged(book)[0]
+
+
+def test_a_draft_given_up_is_charged_for_what_was_written_and_a_sure_one_in_full():
+    at = Checkpoint(deployment="small", tokens=4, min_logprob=-0.5)
+    gate = Stage(deployment="small", min_confidence=0.8, checkpoints=(at,))
+    chosen = Decision(stages=(gate, Stage(deployment="large")))
+    given_up = fold(chosen, long_draft(sure=0.4, right=False), pace={"small": 0.02})
+    assert given_up.called == ("small", "large")
+    assert given_up.cpu_s == pytest.approx(0.5 - 16 * 0.02 + DEAR_S)
+    assert fold(chosen, long_draft(sure=0.4, right=False)).cpu_s == pytest.approx(0.5 + DEAR_S)
+    kept = fold(chosen, long_draft(sure=0.9, right=True), pace={"small": 0.02})
+    assert (kept.called, kept.cpu_s) == (("small",), pytest.approx(0.5))

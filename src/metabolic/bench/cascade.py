@@ -15,7 +15,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from metabolic import plugins
-from metabolic.bench import policies
+from metabolic.bench import certified, policies
 from metabolic.bench.answers import Book, load, record
 from metabolic.bench.comparison import compare
 from metabolic.bench.fleet import open_fleet
@@ -23,6 +23,7 @@ from metabolic.bench.folding import Case, cases, default_validators
 from metabolic.bench.questions import Question, half_of, own_questions, sampled_questions
 from metabolic.bench.report import Report, progress, report
 from metabolic.config import Config
+from metabolic.core.checkpoint import Checkpoint
 from metabolic.core.decision import Belief
 from metabolic.core.errors import ConfigError
 from metabolic.decide.profiles import profile
@@ -36,7 +37,8 @@ class Options(Struct, frozen=True, kw_only=True):
     ``data``: a folder of further questions, ``count`` of which are sampled. ``save`` keeps the
     answers and goes on with those it has; ``replay`` only reads such a file,
     or, being a folder, tables of stored answers. ``quick`` asks
-    four questions of each half.
+    four questions of each half. ``splits`` is how often certificates are made on one random half
+    and held on the other.
     """
 
     data: Path | None = None
@@ -46,14 +48,19 @@ class Options(Struct, frozen=True, kw_only=True):
     seed: int = 0
     profile: str = "edge"
     quick: bool = False
+    splits: int = 20
 
 
 class Outcome(Struct, frozen=True, kw_only=True):
-    """The report, and the beliefs all answers together give at the threshold chosen."""
+    """The report, and what all answers together give at the threshold chosen.
+
+    ``checkpoints`` are those at which drafts of all but the best may be given up.
+    """
 
     report: Report
     beliefs: tuple[Belief, ...]
     min_confidence: float
+    checkpoints: tuple[Checkpoint, ...] = ()
 
 
 def run(config: Config, options: Options) -> Outcome:
@@ -130,7 +137,13 @@ def _outcome(
     )
     ranked = sorted(book.deployments, key=lambda name: policies.quality(chosen_on, name))
     made = compare(
-        chosen_on, reported, learned, ranked=ranked, seed=options.seed, energy=config.energy
+        chosen_on,
+        reported,
+        learned,
+        ranked=ranked,
+        seed=options.seed,
+        energy=config.energy,
+        splits=options.splits,
     )
     return Outcome(
         report=report(
@@ -145,4 +158,9 @@ def _outcome(
         ),
         beliefs=policies.beliefs(found, book.deployments, min_confidence=learned.min_confidence),
         min_confidence=learned.min_confidence,
+        checkpoints=tuple(
+            at
+            for name in ranked[:-1]
+            for at in certified.stops(found, first=name, min_confidence=learned.min_confidence)
+        ),
     )

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from metabolic.account.carbon import carbon_g
 from metabolic.account.money import electricity_usd
-from metabolic.bench import policies
+from metabolic.bench import certified, policies
 from metabolic.bench.folding import Case, Folded, fold, single
 from metabolic.bench.report import Figure, Interval, Missing, Row, interval, quantile
 from metabolic.config import EnergyTable
@@ -57,7 +57,7 @@ class _Policy(Struct, frozen=True, kw_only=True):
         return sum(spent) / self.rounds if len(spent) == len(self.folded) else None
 
 
-def compare(
+def compare(  # noqa: PLR0913 - what was recorded, learned and asked for
     chosen_on: Sequence[Case],
     reported: Sequence[Case],
     learned: policies.Learned,
@@ -65,6 +65,7 @@ def compare(
     ranked: Sequence[str],
     seed: int,
     energy: EnergyTable,
+    splits: int,
 ) -> Comparison:
     """Fold every policy over the reported half and set them side by side.
 
@@ -84,7 +85,7 @@ def compare(
         missing = tuple(Missing(figure=one, why=why) for one in ("cpu_s", "energy_j", "cost_usd"))
     return Comparison(
         rows=rows,
-        figures=_figures(chosen_on, reported, learned, ranked),
+        figures=_figures(chosen_on, reported, learned, ranked, seed=seed, splits=splits),
         missing=missing,
         notes=(_ENERGY_NOTE, *_findings(rows)),
     )
@@ -107,6 +108,9 @@ def _policies(
     plain = policies.choose_two_stage(
         chosen_on, first=first, last=last, max_loss=profile.preference * profile.max_loss_ratio
     )
+    guarded = certified.guard(
+        chosen_on, learned, first=first, last=last, min_confidence=plain, seed=seed
+    )
     send = policies.by_length(chosen_on, first=first, last=last, strong_share=strong)
     lots = policies.random_share(reported, shares, seed=seed)
     return [
@@ -126,9 +130,32 @@ def _policies(
                 for case in reported
             ),
         ),
+        *_guarded(guarded, reported, first=first, last=last, min_confidence=plain),
         _Policy(name="cascade", folded=ours),
         _Policy(name="oracle", folded=tuple(policies.oracle(case) for case in reported)),
     ]
+
+
+def _guarded(
+    guarded: certified.Guarded,
+    reported: Sequence[Case],
+    *,
+    first: str,
+    last: str,
+    min_confidence: float,
+) -> tuple[_Policy, ...]:
+    """Fold the plain cascade with early abort, and the product's with certificates."""
+    early = [
+        certified.early(case, guarded, first=first, last=last, min_confidence=min_confidence)
+        for case in reported
+    ]
+    gated = [certified.gated(case, guarded, first=first, last=last) for case in reported]
+    sure = [policies.cascade(case, guarded.learned) for case in reported]
+    return (
+        _Policy(name="two-stage-early-abort", folded=tuple(early)),
+        _Policy(name="certified-gate", folded=tuple(gated)),
+        _Policy(name="certified", folded=tuple(sure)),
+    )
 
 
 def _row(
@@ -188,9 +215,16 @@ def _figures(
     reported: Sequence[Case],
     learned: policies.Learned,
     ranked: Sequence[str],
+    *,
+    seed: int,
+    splits: int,
 ) -> dict[str, Figure]:
     """Return what was chosen, and how well confidence tells right from wrong on the other half."""
-    figures = {
+    last, first = ranked[-1], ranked[max(0, len(ranked) - 2)]
+    figures = _certificates(
+        (*chosen_on, *reported), first=first, last=last, seed=seed, splits=splits
+    )
+    figures |= {
         "min_confidence": Figure(
             value=learned.min_confidence,
             unit="probability",
@@ -205,6 +239,28 @@ def _figures(
                 value=value, unit="ratio", n=len(reported), unit_note="no interval"
             )
     return figures
+
+
+def _certificates(
+    cases: Sequence[Case], *, first: str, last: str, seed: int, splits: int
+) -> dict[str, Figure]:
+    """Return how certificates fare on questions they were not made on, over random halves."""
+    held = certified.held_out(cases, first=first, last=last, seed=seed, splits=splits)
+    note = f"of splits; epsilon {certified.EPSILON:g}, delta {certified.DELTA:g}, lanes jointly"
+    shown = interval(held.exceeded, held.splits)
+    return {
+        "certified_split_ratio": Figure(
+            value=held.certified / held.splits, unit="ratio", n=held.splits, unit_note=note
+        ),
+        "certificate_exceeded_ratio": Figure(
+            value=shown.value,
+            low=shown.low,
+            high=shown.high,
+            unit="ratio",
+            n=held.splits,
+            unit_note=f"{note}; on the other half, whose own sampling error counts too",
+        ),
+    }
 
 
 def _findings(rows: Sequence[Row]) -> tuple[str, ...]:

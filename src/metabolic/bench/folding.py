@@ -6,9 +6,10 @@ Nothing here decides. A decision comes from ``decide`` (or is a single stage, fo
 
 __all__ = ["Case", "Folded", "cases", "default_validators", "fold", "single"]
 
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from metabolic import plugins
 from metabolic.bench.answers import MAX_TOKENS, Asked, Book, Recorded
@@ -16,6 +17,7 @@ from metabolic.core.attempt import (
     Attempt,
     Began,
     Call,
+    Cancel,
     Check,
     Checked,
     Choice,
@@ -23,6 +25,7 @@ from metabolic.core.attempt import (
     Event,
     Failure,
     Open,
+    Reached,
     Reply,
     ReplyChoice,
     Verdict,
@@ -30,8 +33,9 @@ from metabolic.core.attempt import (
 from metabolic.core.decision import Decision, Stage
 from metabolic.core.ports import Validator
 from metabolic.core.request import Request, Sampling, Usage
-from metabolic.decide.advance import advance, begin
+from metabolic.decide.advance import EARLY_ABORT, advance, begin
 from metabolic.decide.evidence import merge, summarise
+from metabolic.decide.tokens import first_tokens
 
 
 class Case(Struct, frozen=True, kw_only=True):
@@ -126,24 +130,67 @@ def _attempt(one: Recorded, call: Call, *, began_s: float) -> Attempt:
     )
 
 
+def _answered(answer: Recorded, call: Call, *, began_s: float) -> tuple[Event, ...]:
+    """Return the events of a recorded answer: the checkpoints it passes, and its end."""
+    attempt = _attempt(answer, call, began_s=began_s)
+    means = [(count, first_tokens(answer.logprobs, count)) for count in call.checkpoints]
+    return (
+        *(
+            Reached(call=call.id, tokens=count, logprob=mean, at_s=began_s)
+            for count, mean in means
+            if mean is not None and answer.failure is None
+        ),
+        Ended(attempt=attempt, at_s=attempt.ended_s),
+    )
+
+
+def _stopped(whole: Attempt, at: Reached, pace: Mapping[str, float]) -> Ended:
+    """Return the end of a draft that was given up, less what was not written.
+
+    Its wall seconds shrink as its CPU seconds do.
+    """
+    per_token_s = pace.get(whole.call.deployment, 0.0)
+    left = max(0, (whole.usage.output_tokens or at.tokens) - at.tokens)
+    share = 1.0
+    if whole.cpu_s:
+        share = max(0.0, 1 - left * per_token_s / whole.cpu_s)
+    ended_s = whole.began_s + share * (whole.ended_s - whole.began_s)
+    attempt = Attempt(
+        call=whole.call,
+        began_s=whole.began_s,
+        ended_s=ended_s,
+        usage=replace(whole.usage, output_tokens=at.tokens),
+        failure=Failure(kind="cancelled", message=EARLY_ABORT),
+        cpu_s=None if whole.cpu_s is None else share * whole.cpu_s,
+    )
+    return Ended(attempt=attempt, at_s=ended_s)
+
+
 def single(deployment: str) -> Decision:
     """Return the decision that always asks one deployment."""
     return Decision(stages=(Stage(deployment=deployment),))
 
 
-def fold(decision: Decision, case: Case) -> Folded:
-    """Return what a decision does with a question, by the recorded answers."""
+def fold(decision: Decision, case: Case, *, pace: Mapping[str, float] | None = None) -> Folded:
+    """Return what a decision does with a question, by the recorded answers.
+
+    ``pace`` is CPU seconds of a written token by deployment, for what is saved of drafts that are
+    given up; without it they are charged in full.
+    """
     run = begin(decision)
     events: list[Event] = [Began(at_s=0.0)]
     now_s = 0.0
     while events:
-        run, effects = advance(run, events.pop(0))
+        event = events.pop(0)
+        now_s = max(now_s, event.at_s) if isinstance(event, Ended) else now_s
+        run, effects = advance(run, event)
         for effect in effects:
             if isinstance(effect, Open):
                 answer = case.answers[effect.call.deployment]
-                attempt = _attempt(answer, effect.call, began_s=now_s)
-                now_s = attempt.ended_s
-                events.append(Ended(attempt=attempt, at_s=now_s))
+                events.extend(_answered(answer, effect.call, began_s=now_s))
+            elif isinstance(effect, Cancel) and isinstance(event, Reached):
+                ended = next(one for one in events if isinstance(one, Ended))
+                events = [_stopped(ended.attempt, event, (pace or {}))]
             elif isinstance(effect, Check):
                 name = next(
                     one.call.deployment for one in run.attempts if one.call.id == effect.call

@@ -11,10 +11,9 @@ import msgspec
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from metabolic.bench.cascade import Options, run
+from metabolic.bench.cascade import Options, Outcome, run
 from metabolic.bench.report import show
 from metabolic.config import load
-from metabolic.core.decision import Belief
 
 Flag = Annotated[bool, Parameter(negative="")]
 
@@ -59,7 +58,8 @@ def cascade(*, what: What = _ALL, beliefs: Flag = False, json: Flag = False) -> 
     Args:
         what: What to ask, and whom.
         beliefs: Print what was measured of each deployment as `[[belief]]` tables for a
-            configuration, over all questions, instead of the comparison.
+            configuration, over all questions, instead of the comparison; and `[[checkpoint]]`
+            tables where the answers are enough for them.
         json: Print one JSON object instead of tables.
     """
     outcome = run(
@@ -75,23 +75,28 @@ def cascade(*, what: What = _ALL, beliefs: Flag = False, json: Flag = False) -> 
         ),
     )
     if beliefs:
-        _show_beliefs(outcome.beliefs, outcome.min_confidence, as_json=json)
+        _show_beliefs(outcome, as_json=json)
     else:
         show(outcome.report, as_json=json)
 
 
-def _show_beliefs(found: tuple[Belief, ...], min_confidence: float, *, as_json: bool) -> None:
-    """Print beliefs as one JSON object or as TOML."""
+def _show_beliefs(outcome: Outcome, *, as_json: bool) -> None:
+    """Print beliefs and checkpoints as one JSON object or as TOML."""
     if as_json:
-        text = msgspec.json.encode({"min_confidence": min_confidence, "beliefs": found}).decode()
-        sys.stdout.write(text + "\n")
+        found = {
+            "min_confidence": outcome.min_confidence,
+            "beliefs": outcome.beliefs,
+            "checkpoints": outcome.checkpoints,
+        }
+        sys.stdout.write(msgspec.json.encode(found).decode() + "\n")
         return
-    lines = [f"# measured by `metabolic bench cascade`, at min_confidence {min_confidence}"]
-    for one in found:
-        lines.append("[[belief]]")
-        for name, value in msgspec.to_builtins(one).items():
+    lines = [f"# measured by `metabolic bench cascade`, at min_confidence {outcome.min_confidence}"]
+    tables = [("belief", one) for one in outcome.beliefs]
+    for name, one in (*tables, *(("checkpoint", at) for at in outcome.checkpoints)):
+        lines.append(f"[[{name}]]")
+        for key, value in msgspec.to_builtins(one).items():
             if value is not None:
                 shown = f'"{value}"' if isinstance(value, str) else round(value, 4)
-                lines.append(f"{name} = {shown}")
+                lines.append(f"{key} = {shown}")
         lines.append("")
     sys.stdout.write("\n".join(lines) + "\n")
