@@ -1,6 +1,6 @@
 """Two engines of different speed, 64 clients, and a power cap on the faster one half-way."""
 
-__all__ = ["FAST", "SLOW", "SteadyRun", "fleet_of", "play"]
+__all__ = ["FAST", "SLOW", "SteadyRun", "fleet_of", "play", "routing"]
 
 from collections.abc import Sequence
 
