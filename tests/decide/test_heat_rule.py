@@ -8,17 +8,23 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from metabolic.account.work import remote_energy_j
+from metabolic.core.certificate import Certificate, Certified
 from metabolic.core.decision import Belief, Decision, Policy
 from metabolic.core.fleet import Deployment, Price
+from metabolic.core.lanes import LaneTable, Tally
 from metabolic.core.metabolic import DeviceRisk, Level, MetabolicState
-from metabolic.core.request import Ask
+from metabolic.core.request import Ask, WarmPrefix
 from metabolic.core.signals import Signals
+from metabolic.decide.assurance import AGREEMENT
 from metabolic.decide.decide import decide
 from metabolic.decide.profiles import PROFILES
 from metabolic.testing.fleets import deployment, fleet_of, policy_of, situation_of
 
 RANKED: tuple[Level, ...] = ("nominal", "elevated", "critical")
 DEVICES = ("cpu", "gpu0", "gpu1")
+RISKS = st.just(0.0) | st.floats(0.0, 1.0)
+SCORE = "shape@1+confidence@1"
+LANE = "open_qa/plain/medium"
 
 
 @st.composite
@@ -62,7 +68,12 @@ def policies(draw: st.DrawFn, names: tuple[str, ...]) -> Policy:
     return policy_of(*beliefs, profile=profile)
 
 
-def _expected_j(decision: Decision, on: dict[str, Deployment], limiting: str) -> float:
+def _expected_j(
+    decision: Decision,
+    on: dict[str, Deployment],
+    limiting: str,
+    certificates: dict[str, Certificate],
+) -> float:
     """Return the joules on a device, by a formula of our own: stage by stage, drafts included."""
     estimates = {one.deployment: one.estimate for one in decision.candidates}
     joules, reached = 0.0, 1.0
@@ -78,35 +89,111 @@ def _expected_j(decision: Decision, on: dict[str, Deployment], limiting: str) ->
                     output_tokens=estimate.output_tokens,
                 )
             joules += reached * drawn
-        if stage.min_confidence is not None:
+        if decision.certificate is not None:
+            if stage.rule == "agreement" or stage.min_confidence is not None:
+                reached *= 1 - _kept(stage.min_confidence, certificates[decision.certificate])
+        elif stage.min_confidence is not None:
             reached *= 1 - (estimate.p_accept or 0.0)
     return joules
 
 
-@settings(max_examples=150, deadline=None)
-@given(st.data())
+def _kept(min_confidence: float | None, certificate: Certificate) -> float:
+    """Return the share of drafts that its certificate says are kept at this threshold."""
+    if min_confidence is None:
+        return certificate.thresholds[0].kept_ratio
+    (found,) = [one for one in certificate.thresholds if one.min_confidence == min_confidence]
+    return found.kept_ratio
+
+
+@st.composite
+def warm_of(draw: st.DrawFn, names: tuple[str, ...]) -> tuple[WarmPrefix, ...]:
+    """What each has cached of a conversation."""
+    return tuple(
+        WarmPrefix(deployment=name, prefix_tokens=draw(st.integers(1, 1000)))
+        for name in names
+        if draw(st.booleans())
+    )
+
+
+@st.composite
+def certificates_of(draw: st.DrawFn, names: tuple[str, ...]) -> tuple[Certificate, ...]:
+    """Gates before one reference, some of them by agreement with a partner."""
+    reference, *others = draw(st.permutations(names))
+    made: list[Certificate] = []
+    for index, name in enumerate(others[: draw(st.integers(1, 2))]):
+        kept = sorted(draw(st.lists(st.floats(0.01, 1.0), min_size=1, max_size=4)))
+        rest = [one for one in others if one != name]
+        partner = draw(st.none() | st.sampled_from(rest)) if rest else None
+        steps = [(0.9 - 0.1 * i, one) for i, one in enumerate(kept)][: 1 if partner else 4]
+        made.append(
+            Certificate(
+                id=f"c{index}",
+                lane="open_qa",
+                deployment=name,
+                reference=reference,
+                partner=partner,
+                labeller="exact_match",
+                score=SCORE if partner is None else AGREEMENT,
+                max_loss_ratio=0.05,
+                p_exceed=0.1,
+                rows=900,
+                labels_used=900,
+                thresholds=tuple(
+                    Certified(min_confidence=at, kept_ratio=one, loss_ratio=0.01)
+                    for at, one in steps
+                ),
+            )
+        )
+    return tuple(made)
+
+
+@st.composite
+def tables(draw: st.DrawFn, names: tuple[str, ...]) -> LaneTable:
+    """A lane that is known, often explored."""
+    tallies = [
+        Tally(lane=LANE, deployment=name, labels=200, correct=200 * draw(st.floats(0.3, 1.0)))
+        for name in names
+        if draw(st.booleans())
+    ]
+    return LaneTable(tallies=tuple(tallies), explore_ratio=draw(st.sampled_from([0.0, 0.5])))
+
+
+@pytest.mark.parametrize("kind", ["plain", "certificates", "lanes", "session"])
+@settings(max_examples=80, deadline=None)
+@given(data=st.data())
 def test_expected_power_on_the_limiting_device_does_not_rise_with_the_risk(
-    data: st.DataObject,
+    kind: str, data: st.DataObject
 ) -> None:
     fleet = data.draw(fleets())
-    policy = data.draw(policies(tuple(one.name for one in fleet)))
+    names = tuple(one.name for one in fleet)
+    policy = data.draw(policies(names))
+    if kind == "certificates":
+        policy = replace(policy, score=SCORE, certificates=data.draw(certificates_of(names)))
+    if kind == "lanes":
+        policy = replace(policy, lanes=data.draw(tables(names)))
+    certificates = {one.id: one for one in policy.certificates}
     limiting = data.draw(st.sampled_from(DEVICES))
     if not any(one.device == limiting for one in fleet):
         fleet = (replace(fleet[0], kind="local", device=limiting, price=None), *fleet[1:])
+    hot_elsewhere = data.draw(st.booleans())
     others = tuple(
         DeviceRisk(device=name, risk_ratio=data.draw(st.floats(0.0, 1.0)))
         for name in DEVICES
-        if name != limiting
+        if name != limiting and hot_elsewhere
     )
     ask = Ask(
         id=data.draw(st.text(max_size=4)),
         at_s=1.0,
         input_tokens=data.draw(st.integers(1, 2000)),
         preference=data.draw(st.none() | st.floats(0.0, 1.0)),
+        turns=data.draw(st.integers(0, 5)) if kind == "session" else None,
+        warm=data.draw(warm_of(names)) if kind == "session" else (),
     )
     simple = data.draw(st.floats(0.0, 1.0))
-    signals = Signals(p_simple=simple, p_medium=0.0, p_complex=1 - simple)
-    steps = data.draw(st.lists(st.floats(0.0, 1.0), min_size=2, max_size=4).map(sorted))
+    signals = Signals(
+        p_simple=simple, p_medium=0.0, p_complex=1 - simple, task="open_qa", lane="open_qa"
+    )
+    steps = data.draw(st.lists(RISKS, min_size=2, max_size=4).map(sorted))
     ranks = data.draw(
         st.lists(st.integers(0, 2), min_size=len(steps), max_size=len(steps)).map(sorted)
     )
@@ -115,14 +202,16 @@ def test_expected_power_on_the_limiting_device_does_not_rise_with_the_risk(
     for risk, rank in zip(steps, ranks, strict=True):
         state = MetabolicState(
             level=RANKED[rank],
-            throttle_risk_ratio=max(risk, *(one.risk_ratio for one in others)),
+            throttle_risk_ratio=max([risk, *(one.risk_ratio for one in others)]),
             risks=(*others, DeviceRisk(device=limiting, risk_ratio=risk)),
             limiting=limiting,
             on_battery=on_battery,
             battery_ratio=0.5 if on_battery else None,
         )
         decision = decide(ask, signals, situation_of(*fleet, metabolic=state), policy)
-        drawn.append(_expected_j(decision, {one.name: one for one in fleet}, limiting))
+        drawn.append(
+            _expected_j(decision, {one.name: one for one in fleet}, limiting, certificates)
+        )
     for before, after in itertools.pairwise(drawn):
         assert after <= before * (1 + 1e-6) + 1e-12
 

@@ -8,7 +8,7 @@ answer) the lane is decided as if there were none, and the decision says so and 
 A lane whose drift alarm is up goes to the reference alone.
 """
 
-__all__ = ["AGREEMENT", "Assured", "Held", "assure", "hold"]
+__all__ = ["AGREEMENT", "Assured", "Heat", "Held", "assure", "hold"]
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -25,6 +25,8 @@ from metabolic.decide.certificate import place
 AGREEMENT = "agreement@1"
 """The score of certificates with a partner: whether ``decide.agreement`` finds both to agree."""
 
+_SLACK = 1e-9
+
 _WITH_PARTNER = 3
 """Stages of a plan by agreement: the partner, the deployment, the reference."""
 
@@ -39,6 +41,14 @@ class Held(Struct, frozen=True, kw_only=True):
     void: tuple[str, ...]
     reference: str
     alarm: bool = False
+
+
+class Heat(Struct, frozen=True, kw_only=True):
+    """Fit deployments without the price of heat, their joules on the limiting device, the price."""
+
+    fit: tuple[Fit, ...]
+    hot_j: dict[str, float]
+    usd_per_hot_j: float
 
 
 class Assured(Struct, frozen=True, kw_only=True):
@@ -112,12 +122,15 @@ def assure(  # noqa: PLR0913 - what a request and a profile say of the choice
     max_stages: int,
     min_gain_ratio: float,
     comparable: bool = True,
+    heat: Heat | None = None,
 ) -> Assured | str:
     """Return what is certified for this request, or why nothing is.
 
     ``min_gain_ratio`` is the least gain for which a gate is put before the reference.
     ``comparable``: its answer is one text, so that two of them can be compared.
+    ``heat``: no level and no price of it may raise what the limiting device is expected to draw.
     """
+    fit = fit if heat is None else heat.fit
     able = {one[0]: one for one in fit}
     last = able.get(held.reference)
     if held.alarm:
@@ -128,13 +141,25 @@ def assure(  # noqa: PLR0913 - what a request and a profile say of the choice
         return f"the reference {held.reference} may not answer"
     alone = _alone(last, certificate=held.valid[0].id)
     longest = max_stages if comparable else min(max_stages, _WITH_PARTNER - 1)
-    gated = [
-        (_gated(gates, last, at), one, at)
-        for one in held.valid
-        if one.reference == held.reference and (gates := _gates(one, able, longest))
-        for at in (place(one, level=level, preference=preference),)
+    bands = [
+        [
+            (_gated(gates, last, at), one, at)
+            for one in held.valid
+            if one.reference == held.reference and (gates := _gates(one, able, longest))
+            for at in (place(one, level=each, preference=preference),)
+        ]
+        for each in ((level,) if heat is None else _below(level))
     ]
-    return _cheapest(alone, gated, level=level, min_gain_ratio=min_gain_ratio)
+    found = _cheapest(alone, bands[0], level=level, min_gain_ratio=min_gain_ratio)
+    if heat is None:
+        return found
+    return _coolest(alone, found, bands, heat, level=level, min_gain_ratio=min_gain_ratio)
+
+
+def _below(level: Level) -> tuple[Level, ...]:
+    """Return the levels from nominal to this one."""
+    levels: tuple[Level, ...] = ("nominal", "elevated", "critical")
+    return levels[: levels.index(level) + 1] if level in levels else levels[:1]
 
 
 def _alone(last: Fit, *, certificate: str | None) -> Assured:
@@ -202,6 +227,11 @@ def _cheapest(
     if full - plan.expected_net_usd < min_gain_ratio * full or plan.expected_net_usd >= full:
         why = f"a gate that keeps {at.kept_ratio:.0%} does not pay here"
         return replace(alone, abstained=why)
+    return _gate(alone, plan, one, at, level=level)
+
+
+def _gate(alone: Assured, plan: Plan, one: Certificate, at: Certified, *, level: Level) -> Assured:
+    """Return a gate before the reference, with its certificate."""
     return Assured(
         plan=plan,
         reference=alone.plan,
@@ -212,6 +242,45 @@ def _cheapest(
         checkpoints=one.checkpoints,
         reasons=(_words(one, at, level=level),),
     )
+
+
+def _coolest(
+    alone: Assured,
+    calm: Assured,
+    bands: Sequence[Sequence[tuple[Plan, Certificate, Certified]]],
+    heat: Heat,
+    *,
+    level: Level,
+    min_gain_ratio: float,
+) -> Assured:
+    """Return the certified plan under heat, by the bands and the caps of ``decide.strained``.
+
+    ``calm`` is the choice of a calm machine; ``bands`` are the gates at each level up to this one.
+    """
+    gain = min_gain_ratio * abs(alone.plan.expected_net_usd)
+
+    def hot_j(plan: Plan) -> float:
+        *gates, last = plan.stages
+        return sum(heat.hot_j[name] for name in gates) + heat.hot_j[last] * (
+            plan.p_escalate if gates else 1.0
+        )
+
+    def objective(one: Assured) -> tuple[float, float, tuple[str, ...]]:
+        plan, surcharge = one.plan, gain if len(one.plan.stages) > 1 else 0.0
+        drawn_j = hot_j(plan)
+        cost = plan.expected_net_usd + surcharge + heat.usd_per_hot_j * drawn_j
+        return cost, drawn_j, plan.stages
+
+    chosen = calm
+    for gated in bands:
+        most_j = hot_j(chosen.plan) * (1 + _SLACK)
+        made = [_gate(alone, *one, level=level) for one in gated]
+        cool = [one for one in (alone, *made) if hot_j(one.plan) <= most_j]
+        chosen = min([chosen, *cool], key=objective)
+    cost, _, _ = objective(chosen)
+    surcharge = gain if len(chosen.plan.stages) > 1 else 0.0
+    plan = replace(chosen.plan, expected_net_usd=cost - surcharge)
+    return replace(chosen, plan=plan, plans=calm.plans)
 
 
 def _words(one: Certificate, at: Certified, *, level: Level) -> str:

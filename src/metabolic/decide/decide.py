@@ -29,7 +29,7 @@ from metabolic.decide.lanes import EVERY
 from metabolic.decide.reasons import break_even, why, why_none
 from metabolic.decide.replicas import at_replicas
 from metabolic.decide.sessions import whole
-from metabolic.decide.strained import choose_for
+from metabolic.decide.strained import choose_for, heat_of, interchangeable
 
 DECISION_VERSION = 3
 """Raised whenever the same inputs may give another decision; replay compares equal versions."""
@@ -69,17 +69,8 @@ def decide(
         return _unproven(seen, tuple(candidates), prepared, loads)
     forced = _forced(seen, fit)
     if forced is not None:
-        name, why = forced
-        stage = Stage(deployment=name, timeout_s=policy.stage_timeout_s)
-        return _decision(
-            seen,
-            tuple(candidates),
-            stages=(stage,),
-            fallbacks=() if ask.pin is not None else _fallbacks((name,), fit, policy),
-            reference=policy.reference or name,
-            abstained=why,
-            reasons=(why,),
-        )
+        stage = Stage(deployment=forced[0], timeout_s=policy.stage_timeout_s)
+        return _alone(seen, tuple(candidates), fit, stage=stage, why=forced[1])
     held = prepared.held.get(signals.lane) if prepared.held else None
     if held is None:
         if prepared.lanes is not None:
@@ -158,6 +149,7 @@ def _assured(seen: View, candidates: tuple[Candidate, ...], fit: list[Fit], held
         max_stages=1 if _single(ask) else policy.max_stages,
         min_gain_ratio=policy.profile.min_gain_ratio,
         comparable=ask.n == 1 and "tools" not in ask.needs,
+        heat=heat_of(seen, fit),
     )
     if isinstance(found, str):
         return _plan(seen, candidates, fit, reasons=(f"uncertified: {found}",))
@@ -177,6 +169,22 @@ def _assured(seen: View, candidates: tuple[Candidate, ...], fit: list[Fit], held
     )
 
 
+def _alone(
+    seen: View, candidates: tuple[Candidate, ...], fit: list[Fit], *, stage: Stage, why: str
+) -> Decision:
+    """Return a decision for one deployment that was not chosen by its cost."""
+    name = stage.deployment
+    return _decision(
+        seen,
+        candidates,
+        stages=(stage,),
+        fallbacks=() if seen.ask.pin is not None else _fallbacks((name,), fit, seen.policy),
+        reference=seen.policy.reference or name,
+        abstained=why,
+        reasons=(why,),
+    )
+
+
 def _laned(
     seen: View,
     candidates: tuple[Candidate, ...],
@@ -185,42 +193,43 @@ def _laned(
     pin: LanePin | None,
 ) -> Decision:
     """Choose by the table of lanes: the pin, else the lane's evidence, else the best single."""
-    index, policy = seen.prepared.lanes, seen.policy
+    index, timeout_s = seen.prepared.lanes, seen.policy.stage_timeout_s
     if pin is not None and any(one[0] == pin.deployment for one in fit):
-        stage = Stage(
-            deployment=pin.deployment, variant=pin.variant, timeout_s=policy.stage_timeout_s
-        )
-        why_ = f"lane {pin.lane} is pinned by the operator"
-        name: str | None = pin.lane
-    elif lane is not None and lane.name != EVERY and index is not None:
-        made = explored(
-            _plan(seen, candidates, fit),
-            fit,
-            ratio=0.0 if seen.strain is not None else index.explore_ratio,
-            floor=_dial(seen) * policy.profile.max_loss_ratio,
-            lot=lot_of(policy.id, seen.ask.id),
-            bound=bool(seen.ask.turns),
-        )
-        stages = tuple(
-            [replace(one, variant=lane.variants.get(one.deployment)) for one in made.stages]
-        )
-        return replace(made, stages=stages, lane=lane.name)
-    elif index is not None and not index.learned:
+        stage = Stage(deployment=pin.deployment, variant=pin.variant, timeout_s=timeout_s)
+        why = f"lane {pin.lane} is pinned by the operator"
+        return replace(_alone(seen, candidates, fit, stage=stage, why=why), lane=pin.lane)
+    if index is None or not index.learned:
         return _plan(seen, candidates, fit)
-    else:
-        best = min(fit, key=lambda one: (-one[1].p_correct, one[1].net_usd, one[0]))[0]
-        stage = Stage(deployment=best, timeout_s=policy.stage_timeout_s)
-        why_, name = "the query fits no known lane: the best single answers", None
-    made = _decision(
-        seen,
-        candidates,
-        stages=(stage,),
-        fallbacks=_fallbacks((stage.deployment,), fit, policy),
-        reference=policy.reference or stage.deployment,
-        abstained=why_,
-        reasons=(why_,),
+    if lane is not None and lane.name != EVERY:
+        return _on_known(seen, candidates, fit, lane, ratio=index.explore_ratio)
+    best = min(fit, key=lambda one: (-one[1].p_correct, one[1].net_usd, one[0]))[0]
+    stage = Stage(deployment=best, timeout_s=timeout_s)
+    why = "the query fits no known lane: the best single answers"
+    return _alone(seen, candidates, fit, stage=stage, why=why)
+
+
+def _on_known(
+    seen: View,
+    candidates: tuple[Candidate, ...],
+    fit: list[Fit],
+    lane: Lane,
+    *,
+    ratio: float,
+) -> Decision:
+    """Choose by the evidence of a known lane, and explore now and then."""
+    made = explored(
+        _plan(seen, candidates, fit),
+        fit,
+        ratio=0.0 if seen.strain is not None else ratio,
+        floor=_dial(seen) * seen.policy.profile.max_loss_ratio,
+        lot=lot_of(seen.policy.id, seen.ask.id),
+        bound=bool(seen.ask.turns),
     )
-    return replace(made, lane=name)
+    variants = lane.variants
+    stages = made.stages
+    if variants:
+        stages = tuple([replace(one, variant=variants.get(one.deployment)) for one in stages])
+    return replace(made, stages=stages, lane=lane.name)
 
 
 def _single(ask: Ask) -> bool:
@@ -363,7 +372,7 @@ def _decision(  # noqa: PLR0913 - one keyword for each part of a decision
 ) -> Decision:
     """Put the decision together; a certified one has its certificate's checkpoints only."""
     if seen.prepared.replicas and certificate is None:
-        found = at_replicas(stages, fallbacks, candidates, seen.prepared.replicas, seen.ask)
+        found = at_replicas(stages, fallbacks, candidates, interchangeable(seen), seen.ask)
         stages, fallbacks = found
     if certificate is None:
         checkpoints = seen.policy.checkpoints

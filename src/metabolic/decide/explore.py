@@ -9,7 +9,7 @@ known, and never money. The lot is a hash of policy and request, so a replay dra
 client who may choose the request's name cannot choose the lot.
 """
 
-__all__ = ["arms_of", "drawn", "explored", "lot_of", "rivals_of"]
+__all__ = ["arms_for", "arms_of", "drawn", "explored", "lot_of", "rivals_of"]
 
 from collections.abc import Sequence
 from hashlib import blake2b
@@ -66,6 +66,21 @@ def drawn(arms: Sequence[Arm], lot: float) -> Arm:
     return arms[0]
 
 
+def arms_for(
+    chosen: str, fit: Sequence[tuple[str, Estimate, bool]], *, ratio: float, floor: float
+) -> tuple[Arm, ...]:
+    """Return who may be drawn instead of ``chosen``; ``floor`` is as in ``explored``."""
+    by_name = {name: estimate for name, estimate, _ in fit}
+    best = max(by_name.values(), key=lambda one: (one.p_correct, -one.net_usd))
+    rivals = rivals_of(
+        chosen,
+        fit,
+        floor=best.p_correct - floor,
+        most_usd=max(best.net_usd, by_name[chosen].net_usd),
+    )
+    return arms_of(chosen, rivals, ratio=ratio)
+
+
 def explored(
     made: Decision,
     fit: Sequence[tuple[str, Estimate, bool]],
@@ -83,15 +98,7 @@ def explored(
     if ratio <= 0 or floor <= 0 or bound or len(made.stages) != 1:
         return made
     chosen = made.stages[0].deployment
-    by_name = {name: estimate for name, estimate, _ in fit}
-    best = max(by_name.values(), key=lambda one: (one.p_correct, -one.net_usd))
-    rivals = rivals_of(
-        chosen,
-        fit,
-        floor=best.p_correct - floor,
-        most_usd=max(best.net_usd, by_name[chosen].net_usd),
-    )
-    arms = arms_of(chosen, rivals, ratio=ratio)
+    arms = arms_for(chosen, fit, ratio=ratio, floor=floor)
     if len(arms) == 1:
         return made
     one = drawn(arms, lot)

@@ -17,10 +17,21 @@ What a plan must gain to be preferred to the reference is a constant surcharge o
 ratio: a ratio would break the exchange. Every request has a lot, drawn from its id: a factor on
 ``w``, and the risk from which it is decided in a warmer band than is in force. So the points at
 which requests change over are spread, and shares move smoothly and do not flip.
+
+A calm machine may also stay with a session's deployment, try a rival or use a replica; then that is
+what no plan may draw more than. Replicas only stand in for each other off the limiting device.
 Source: the exchange argument is that of parametric optimisation; ours here.
 """
 
-__all__ = ["Row", "Strained", "choose_for", "choose_strained", "rows_of"]
+__all__ = [
+    "Row",
+    "Strained",
+    "choose_for",
+    "choose_strained",
+    "heat_of",
+    "interchangeable",
+    "rows_of",
+]
 
 from collections.abc import Iterator
 from itertools import combinations
@@ -29,10 +40,14 @@ from zlib import crc32
 from msgspec import Struct
 from msgspec.structs import replace
 
-from metabolic.core.decision import Estimate, Plan
+from metabolic.core.decision import Candidate, Estimate, Plan, Stage
+from metabolic.decide.assurance import Heat
 from metabolic.decide.cascade import Fit, choose, lifted
 from metabolic.decide.estimate import Known, View
+from metabolic.decide.explore import arms_for, drawn, lot_of
 from metabolic.decide.impacts import Band, Strain, band_of, loss_bound
+from metabolic.decide.replicas import at_replicas
+from metabolic.decide.sessions import whole
 
 _KEPT_PLANS = 3
 _MOST = 8
@@ -75,24 +90,27 @@ def choose_strained(
     usd_per_hot_j: float,
     min_gain_ratio: float,
     max_stages: int,
+    calmly: tuple[str, ...] | None = None,
 ) -> Strained:
     """Return the plan for this state.
 
     ``bounds`` are the quality that may be given up, band by band from cool to the one in force;
-    they must not fall. ``usd_per_hot_j`` is ``w``.
+    they must not fall. ``usd_per_hot_j`` is ``w``. ``calmly`` are the stages of a calm machine
+    where they are not those of the least cost; they must not depend on ``w``.
     """
     fit = [row.fit for row in rows]
     calm, reference, _, abstained = choose(
         fit, max_loss=bounds[0], min_gain_ratio=min_gain_ratio, max_stages=max_stages
     )
-    scored = _scored(rows, (calm, reference), max_stages)
+    stages = calmly or calm.stages
+    scored = _scored(rows, (stages, reference.stages), max_stages)
     gain = min_gain_ratio * abs(reference.expected_net_usd)
 
     def objective(one: _Scored) -> tuple[float, float, tuple[str, ...]]:
         surcharge = 0.0 if one.names == reference.stages else gain
         return one.cost + usd_per_hot_j * one.hot_j + surcharge, one.hot_j, one.names
 
-    chosen = scored[calm.stages]
+    chosen = scored[stages]
     allowed = [chosen]
     for bound in bounds:
         floor = reference.p_correct - bound
@@ -112,13 +130,13 @@ def choose_strained(
 
 
 def _scored(
-    rows: list[Row], more: tuple[Plan, ...], max_stages: int
+    rows: list[Row], more: tuple[tuple[str, ...], ...], max_stages: int
 ) -> dict[tuple[str, ...], _Scored]:
     """Return every chain worth a look, scored, and those of ``more`` whatever they are worth."""
     joules = {row.fit[0]: row.hot_j for row in rows}
     by_name = {row.fit[0]: row.fit for row in rows}
     chains = list(_chains(_useful(rows), max_stages))
-    chains += [tuple([by_name[name] for name in plan.stages]) for plan in more]
+    chains += [tuple([by_name[name] for name in stages]) for stages in more]
     return {one.names: one for one in (_score(chain, joules) for chain in chains)}
 
 
@@ -232,4 +250,61 @@ def choose_for(
         usd_per_hot_j=usd_per_hot_j * (0.5 + lot),
         min_gain_ratio=profile.min_gain_ratio,
         max_stages=max_stages,
+        calmly=_calmly(seen, [row.fit for row in rows], dial=dial, max_stages=max_stages),
+    )
+
+
+def _calmly(seen: View, fit: list[Fit], *, dial: float, max_stages: int) -> tuple[str, ...] | None:
+    """Return the stages of a calm machine; ``None``: those of the least cost, as always.
+
+    ``fit`` is without the price of the limiting device's heat.
+    """
+    prepared, ask, profile = seen.prepared, seen.ask, seen.policy.profile
+    ratio = 0.0 if prepared.lanes is None or ask.turns else prepared.lanes.explore_ratio
+    if ask.turns is None and not ratio and not prepared.replicas:
+        return None
+    max_loss = dial * profile.max_loss_ratio
+    chosen, reference, _, _ = choose(
+        fit, max_loss=max_loss, min_gain_ratio=profile.min_gain_ratio, max_stages=max_stages
+    )
+    if ask.turns is not None:
+        found = whole(seen, fit, chosen, reference, max_loss=max_loss)
+        chosen = chosen if found is None else found[0]
+    names = chosen.stages
+    if prepared.replicas:
+        stages = tuple([Stage(deployment=name) for name in names])
+        able = [Candidate(deployment=name, estimate=one) for name, one, _ in fit]
+        moved, _ = at_replicas(stages, (), tuple(able), prepared.replicas, ask)
+        names = tuple([one.deployment for one in moved])
+    if ratio > 0 and max_loss > 0 and len(names) == 1:
+        arms = arms_for(names[0], fit, ratio=ratio, floor=max_loss)
+        names = (drawn(arms, lot_of(seen.policy.id, ask.id)).deployment,)
+    return names
+
+
+def interchangeable(seen: View) -> dict[str, tuple[str, ...]]:
+    """Return the replicas that may stand in for each other now.
+
+    Where one device limits, those off it: who is on it was chosen for what it draws.
+    """
+    replicas, strain = seen.prepared.replicas, seen.strain
+    if strain is None or strain.limiting not in seen.prepared.devices or not replicas:
+        return replicas
+    on = {one.name for one in seen.prepared.known if one.deployment.device == strain.limiting}
+    return {
+        name: tuple([each for each in names if each not in on])
+        for name, names in replicas.items()
+        if name not in on
+    }
+
+
+def heat_of(seen: View, fit: list[Fit]) -> Heat | None:
+    """Return what each draws on the limiting device and what that costs; ``None``: all is calm."""
+    if seen.strain is None:
+        return None
+    rows, usd_per_hot_j = rows_of(seen, fit)
+    return Heat(
+        fit=tuple([row.fit for row in rows]),
+        hot_j={row.fit[0]: row.hot_j for row in rows},
+        usd_per_hot_j=usd_per_hot_j,
     )
