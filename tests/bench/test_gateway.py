@@ -5,7 +5,7 @@ import json
 import pytest
 
 from metabolic.bench import gateway
-from metabolic.bench.load import request
+from metabolic.bench.client import request
 from metabolic.bench.report import show
 
 FIGURES = {

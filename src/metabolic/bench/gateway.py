@@ -18,7 +18,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from metabolic.bench.load import Load, ask, drive, request
+from metabolic.bench.client import Load, ask, drive, request
 from metabolic.bench.processes import Child, free_port, pin, spread
 from metabolic.bench.report import Figure, Missing, Report, Row, progress, report
 
