@@ -12,9 +12,10 @@ from metabolic.config import parse
 from metabolic.core.attempt import Answer
 from metabolic.core.decision import Stage
 from metabolic.core.errors import ConfigError
-from metabolic.core.lanes import Feedback, LanePin
+from metabolic.core.lanes import LanePin
 from metabolic.core.signals import Signals
 from metabolic.execute.clock import RealClock
+from metabolic.execute.lanes import Feedback
 from metabolic.execute.vigil import Vigil
 from metabolic.testing.examples import example_record
 from metabolic.testing.fakeserver import serve_in_thread

@@ -56,7 +56,7 @@ class Options(Struct, frozen=True, kw_only=True):
     quick: bool = False
 
 
-class Spent(Struct, frozen=True, gc=False):
+class _Spent(Struct, frozen=True, gc=False):
     """What one conversation took."""
 
     usd: float
@@ -92,26 +92,29 @@ def run(options: Options) -> Report:
                 losses.append(_loss(spent["session"], spent["constant"], lot))
                 shape = {"set": name, "cached_price_ratio": ratio, "price_ratio": price_ratio}
                 rows += _rows_of(shape, spent)
-    worst = max(losses)
     return report(
         "sessions",
         seed=options.seed,
         seconds=time.perf_counter() - began_s,
         quick=options.quick,
         notes=_NOTES,
-        figures={
-            "worst_loss_to_cached_constant_ratio": Figure(
-                value=worst[0],
-                unit="ratio",
-                n=worst[3],
-                low=worst[1],
-                high=worst[2],
-                unit_note="cost of session routing over that of the cached constant, less 1, of the"
-                " worst set and prices; interval by bootstrap of conversations",
-            )
-        },
+        figures={"worst_loss_to_cached_constant_ratio": _worst(losses)},
         rows=rows,
         missing=missing,
+    )
+
+
+def _worst(losses: Sequence[tuple[float, float, float, int]]) -> Figure:
+    """Return the largest loss with its bounds."""
+    value, low, high, n = max(losses)
+    return Figure(
+        value=value,
+        unit="ratio",
+        n=n,
+        low=low,
+        high=high,
+        unit_note="cost of session routing over that of the cached constant, less 1, of the worst"
+        " set and prices; interval by bootstrap of conversations",
     )
 
 
@@ -124,7 +127,7 @@ _NOTES = (
 
 
 def _rows_of(
-    shape: Mapping[str, float | int | str], spent: Mapping[str, Sequence[Spent]]
+    shape: Mapping[str, float | int | str], spent: Mapping[str, Sequence[_Spent]]
 ) -> list[Row]:
     """Return a row for each policy."""
     constant = sum(one.usd for one in spent["constant"])
@@ -147,7 +150,7 @@ def _rows_of(
 
 
 def _loss(
-    ours: Sequence[Spent], constant: Sequence[Spent], lot: random.Random
+    ours: Sequence[_Spent], constant: Sequence[_Spent], lot: random.Random
 ) -> tuple[float, float, float, int]:
     """Return what we lose to the constant, with 95 % bounds and the number of conversations."""
     pairs = [(a.usd, b.usd) for a, b in zip(ours, constant, strict=True)]
@@ -162,14 +165,14 @@ def _ratio(pairs: Sequence[tuple[float, float]]) -> float:
 
 def _replayed(
     sessions: Sequence[Session], policy: str, *, cached: float, dear: float
-) -> list[Spent]:
+) -> list[_Spent]:
     """Return what each conversation takes under a policy."""
     fleet = _fleet(cached=cached, dear=dear)
     prepared = prepare(fleet, _POLICY)
     return [_one(session, policy, fleet, prepared) for session in sessions]
 
 
-def _one(session: Session, policy: str, fleet: FleetSpec, prepared: Prepared) -> Spent:
+def _one(session: Session, policy: str, fleet: FleetSpec, prepared: Prepared) -> _Spent:
     """Return what one conversation takes."""
     caches: dict[str, tuple[int, float]] = {}
     by_name = {one.name: one for one in fleet.deployments}
@@ -199,7 +202,7 @@ def _one(session: Session, policy: str, fleet: FleetSpec, prepared: Prepared) ->
         p_correct += _QUALITY["easy" if turn.easy else "hard"][name]
         caches[name] = turn.input_tokens + turn.output_tokens, turn.at_s
         switches, before = switches + (before not in {None, name}), name
-    return Spent(usd, energy_j, p_correct / len(session.turns), switches)
+    return _Spent(usd, energy_j, p_correct / len(session.turns), switches)
 
 
 def _ask(session: Session, number: int, policy: str, warm: Mapping[str, int]) -> Ask:

@@ -20,7 +20,7 @@ from metabolic.execute.lanes import LaneState
 from metabolic.wiring.lanes import LaneFiles
 
 
-class LaneLine(Struct, frozen=True, kw_only=True):
+class _Line(Struct, frozen=True, kw_only=True):
     """One deployment on one lane; ``p_correct`` is shrunk to the lane's parents."""
 
     lane: str
@@ -94,7 +94,7 @@ def _pin(files: LaneFiles, pin: tuple[str, str] | None, unpin: str | None) -> No
 
 def _lines(
     state: LaneState, read: Config, pins: dict[str, LanePin], *, everything: bool
-) -> tuple[LaneLine, ...]:
+) -> tuple[_Line, ...]:
     """Return the lines of the table: lanes that are ones, not the sides of cuts never made."""
     cuts = {one.lane: one.question for one in state.cuts}
     table = LaneTable(tallies=state.tallies, min_labels=read.lanes.min_labels)
@@ -126,9 +126,9 @@ def _is_lane(lane: str, cuts: dict[str, str]) -> bool:
     return True
 
 
-def _line(one: Tally, *, p: float | None, known: bool, pin: LanePin | None) -> LaneLine:
+def _line(one: Tally, *, p: float | None, known: bool, pin: LanePin | None) -> _Line:
     """Return one line."""
-    return LaneLine(
+    return _Line(
         lane=one.lane,
         deployment=one.deployment,
         variant=one.variant,
@@ -144,9 +144,7 @@ def _line(one: Tally, *, p: float | None, known: bool, pin: LanePin | None) -> L
     )
 
 
-def _print(
-    found: Sequence[LaneLine], state: LaneState, pins: Sequence[LanePin], read: Config
-) -> None:
+def _print(found: Sequence[_Line], state: LaneState, pins: Sequence[LanePin], read: Config) -> None:
     """Print for people."""
     console = show.console()
     heads = (

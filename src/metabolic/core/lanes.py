@@ -1,6 +1,6 @@
 """What is known of deployments lane by lane: additive counts, cuts, pins and the table of them."""
 
-__all__ = ["Arm", "Cut", "Feedback", "LanePin", "LaneTable", "Tally"]
+__all__ = ["Arm", "Cut", "LanePin", "LaneTable", "Tally"]
 
 from msgspec import Struct
 
@@ -55,18 +55,6 @@ class LaneTable(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False)
     pins: tuple[LanePin, ...] = ()
     explore_ratio: float = 0.0
     min_labels: int = 20
-
-
-class Feedback(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
-    """What a client thinks of the answer to request ``id``: one of the three others.
-
-    ``score`` is in [0, 1]; ``preferred`` is ``draft``, ``reference`` or ``tie``.
-    """
-
-    id: str
-    correct: bool | None = None
-    score: float | None = None
-    preferred: str | None = None
 
 
 class Arm(Struct, frozen=True, kw_only=True, gc=False):

@@ -29,6 +29,7 @@ from metabolic.decide.lanes import EVERY
 from metabolic.decide.reasons import break_even, why, why_none
 from metabolic.decide.replicas import at_replicas
 from metabolic.decide.sessions import whole
+from metabolic.decide.staging import timed
 from metabolic.decide.strained import choose_for, heat_of, interchangeable
 
 DECISION_VERSION = 3
@@ -380,7 +381,7 @@ def _decision(  # noqa: PLR0913 - one keyword for each part of a decision
         stages = watched(stages, seen.ask, seen.signals.lane, checkpoints)
     hurried = seen.ask.limits.deadline_s is not None and len(stages) > 1
     return Decision(
-        stages=_timed(stages, candidates) if hurried else stages,
+        stages=timed(stages, candidates) if hurried else stages,
         fallbacks=fallbacks,
         delivery="stream" if _streams(seen.ask) else "hold",
         candidates=candidates,
@@ -394,15 +395,3 @@ def _decision(  # noqa: PLR0913 - one keyword for each part of a decision
         decision_version=DECISION_VERSION,
         speculation=speculation(seen.metabolic, seen.policy.profile),
     )
-
-
-def _timed(stages: tuple[Stage, ...], candidates: tuple[Candidate, ...]) -> tuple[Stage, ...]:
-    """Return the stages with the time each should take: queue, waking and answer."""
-    known = {
-        one.deployment: one.estimate.ttft_s + one.estimate.tpot_s * one.estimate.output_tokens
-        for one in candidates
-        if one.estimate is not None
-        and one.estimate.ttft_s is not None
-        and one.estimate.tpot_s is not None
-    }
-    return tuple(replace(one, expected_s=known.get(one.deployment)) for one in stages)

@@ -4,7 +4,7 @@ On the request path a record is only put in a list. ``turn`` folds the list, loo
 again, and says what table decisions should go by; it is called every few minutes, in a thread.
 """
 
-__all__ = ["LaneKeeper", "LaneRules", "LaneState", "LaneNote"]
+__all__ = ["Feedback", "LaneKeeper", "LaneNote", "LaneRules", "LaneState"]
 
 import logging
 from collections import Counter, deque
@@ -22,6 +22,18 @@ _log = logging.getLogger("metabolic.lanes")
 _WAITING = 20_000
 _TALLIES = 20_000
 _NOTES = 200
+
+
+class Feedback(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
+    """What a client thinks of the answer to request ``id``: one of the three others.
+
+    ``score`` is in [0, 1]; ``preferred`` is ``draft``, ``reference`` or ``tie``.
+    """
+
+    id: str
+    correct: bool | None = None
+    score: float | None = None
+    preferred: str | None = None
 
 
 class LaneRules(Struct, frozen=True, kw_only=True):

@@ -11,11 +11,11 @@ from metabolic.core.attempt import Reply
 from metabolic.core.errors import MetabolicError
 from metabolic.core.fleet import Deployment, Load
 from metabolic.core.hardware import HardwareState
-from metabolic.core.lanes import Feedback
 from metabolic.core.metabolic import MetabolicState
 from metabolic.core.ports import Sink
 from metabolic.core.receipt import Receipt, Record
 from metabolic.core.request import Ask, Request, WarmPrefix
+from metabolic.execute.lanes import Feedback
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]

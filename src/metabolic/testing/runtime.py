@@ -24,12 +24,12 @@ from metabolic.core.decision import Decision, Stage
 from metabolic.core.errors import MetabolicError
 from metabolic.core.fleet import Deployment, Load, Model, SituationRef
 from metabolic.core.hardware import DeviceState, HardwareState, Reading
-from metabolic.core.lanes import Feedback
 from metabolic.core.metabolic import MetabolicState
 from metabolic.core.ports import Sink
 from metabolic.core.receipt import RECORD_SCHEMA, Carbon, Cost, Energy, Receipt, Record
 from metabolic.core.request import Ask, Request, Usage, WarmPrefix
 from metabolic.core.signals import Signals
+from metabolic.execute.lanes import Feedback
 
 _USAGE = Usage(input_tokens=7, cached_tokens=2, output_tokens=3, reasoning_tokens=1)
 

@@ -16,10 +16,10 @@ from pathlib import Path
 import msgspec
 
 from metabolic.config import Config
-from metabolic.core.lanes import Feedback, LanePin, LaneTable
+from metabolic.core.lanes import LanePin, LaneTable
 from metabolic.core.ports import Clock
 from metabolic.core.receipt import Record
-from metabolic.execute.lanes import LaneKeeper, LaneRules, LaneState
+from metabolic.execute.lanes import Feedback, LaneKeeper, LaneRules, LaneState
 from metabolic.execute.vigil import Vigil
 from metabolic.wiring.meters import Memory
 

@@ -16,7 +16,6 @@ from metabolic.core.decision import Decision, Policy
 from metabolic.core.errors import ConfigError, MetabolicError, NoCandidate
 from metabolic.core.fleet import Deployment, Endpoint, Load, Situation
 from metabolic.core.hardware import HardwareState
-from metabolic.core.lanes import Feedback
 from metabolic.core.metabolic import MetabolicState
 from metabolic.core.ports import Backend, Clock, Ledger, Sink
 from metabolic.core.receipt import RECORD_SCHEMA, Receipt, Record, Settlement, Window
@@ -31,6 +30,7 @@ from metabolic.execute.calls import Calls
 from metabolic.execute.clock import RealClock
 from metabolic.execute.drive import Driver
 from metabolic.execute.health import Health
+from metabolic.execute.lanes import Feedback
 from metabolic.execute.sessions import Sessions, tool_call_ids
 from metabolic.execute.snapshot import Snapshot
 from metabolic.execute.vigil import Vigil
@@ -76,11 +76,9 @@ class Runtime:
         self, config: Config, *, clock: Clock, say: Callable[[str], None] | None = None
     ) -> None:
         """Make every part; see ``build``."""
-        self.config = config
-        self._clock = clock
+        self.config, self._clock = config, clock
         self._probe = probe_of(config)
-        self._health = Health(clock)
-        self._sessions = Sessions()
+        self._health, self._sessions = Health(clock), Sessions()
         self._ledger: Ledger = plugins.ledger(config.ledger.kind, _ledger_table(config))
         self._tasks: list[asyncio.Task[None]] = []
         store = store_of(config) if has_local(config) else None
