@@ -19,7 +19,10 @@ from metabolic.decide.evidence_table import Key, Seen, observed
 
 _log = logging.getLogger("metabolic.lanes")
 
-_WAITING = 20_000
+_WAITING = 1_000
+"""Whole records wait for the turn, some kilobytes each: of more than so many an epoch counts only
+the latest, which is a fair sample of what was answered."""
+
 _TALLIES = 20_000
 _NOTES = 200
 
