@@ -190,9 +190,9 @@ def test_expected_power_on_the_limiting_device_does_not_rise_with_the_risk(
         warm=data.draw(warm_of(names)) if kind == "session" else (),
     )
     simple = data.draw(st.floats(0.0, 1.0))
-    signals = Signals(
-        p_simple=simple, p_medium=0.0, p_complex=1 - simple, task="open_qa", lane="open_qa"
-    )
+    signals = Signals(task="open_qa", lane="open_qa")
+    if kind != "lanes":  # the lane's name depends on the complexity
+        signals = replace(signals, p_simple=simple, p_medium=0.0, p_complex=1 - simple)
     steps = data.draw(st.lists(RISKS, min_size=2, max_size=4).map(sorted))
     ranks = data.draw(
         st.lists(st.integers(0, 2), min_size=len(steps), max_size=len(steps)).map(sorted)
@@ -214,6 +214,40 @@ def test_expected_power_on_the_limiting_device_does_not_rise_with_the_risk(
         )
     for before, after in itertools.pairwise(drawn):
         assert after <= before * (1 + 1e-6) + 1e-12
+
+
+def test_a_threshold_that_heat_moves_puts_no_gate_on_the_hot_device() -> None:
+    small = replace(
+        deployment("small", parameters=500_000_000, decode_tokens_per_s=4), active_w=60.0
+    )
+    price = Price(input_usd_per_token=1e-7, output_usd_per_token=1e-6)
+    large = deployment("large", parameters=1_500_000_000, price=price)
+    certificate = Certificate(
+        id="c0",
+        lane="open_qa",
+        deployment="small",
+        reference="large",
+        labeller="exact_match",
+        score=SCORE,
+        max_loss_ratio=0.05,
+        p_exceed=0.1,
+        rows=900,
+        labels_used=900,
+        thresholds=(
+            Certified(min_confidence=0.9, kept_ratio=0.2, loss_ratio=0.01),
+            Certified(min_confidence=0.5, kept_ratio=1.0, loss_ratio=0.02),
+        ),
+    )
+    policy = replace(policy_of(), score=SCORE, certificates=(certificate,))
+    ask = Ask(id="a", at_s=1.0, input_tokens=50, preference=0.0)
+    signals = Signals(task="open_qa", lane="open_qa", expected_output_tokens=40)
+    states = (
+        MetabolicState(level="nominal"),
+        MetabolicState(level="critical", throttle_risk_ratio=0.01, limiting=small.device),
+    )
+    found = [decide(ask, signals, situation_of(small, large, metabolic=s), policy) for s in states]
+    assert [[one.deployment for one in each.stages] for each in found] == [["large"], ["large"]]
+    assert all(one.certified for one in found)
 
 
 @pytest.mark.parametrize("risk", [0.0, 0.3, 1.0])
