@@ -166,7 +166,7 @@ BARE_NUMBERS = {
     *("temperature", "num_speculative_tokens", "mean", "minimum", "q10", "q50", "heat_weight"),
     *("value", "epoch", "file_bytes", "parameters", "logprobs", "alternatives", "throttled"),
     *("rows", "labels_used", "labels_needed", "tested"),
-    *("batch_exponent", "battery_weight", "limit"),
+    *("batch_exponent", "battery_weight", "limit", "logprob", "min_logprob", "checkpoints"),
     # Sums of a regression: their units are products, said where they are defined.
     *("sx", "sy", "sz", "sxx", "sxy", "sxz", "syy", "syz", "szz", "guess", "variance", "count"),
 }

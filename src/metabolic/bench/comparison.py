@@ -123,13 +123,6 @@ def _policies(
         ),
         _Policy(name="random", folded=tuple(lots), rounds=max(1, len(lots) // len(reported))),
         _Policy(name="length", folded=tuple(send(case) for case in reported)),
-        _Policy(
-            name="two-stage",
-            folded=tuple(
-                policies.two_stage(case, first=first, last=last, min_confidence=plain)
-                for case in reported
-            ),
-        ),
         *_guarded(guarded, reported, first=first, last=last, min_confidence=plain),
         _Policy(name="cascade", folded=ours),
         _Policy(name="oracle", folded=tuple(policies.oracle(case) for case in reported)),
@@ -144,7 +137,11 @@ def _guarded(
     last: str,
     min_confidence: float,
 ) -> tuple[_Policy, ...]:
-    """Fold the plain cascade with early abort, and the product's with certificates."""
+    """Fold the plain cascade without and with early abort, and those with certificates."""
+    plain = [
+        policies.two_stage(case, first=first, last=last, min_confidence=min_confidence)
+        for case in reported
+    ]
     early = [
         certified.early(case, guarded, first=first, last=last, min_confidence=min_confidence)
         for case in reported
@@ -152,6 +149,7 @@ def _guarded(
     gated = [certified.gated(case, guarded, first=first, last=last) for case in reported]
     sure = [policies.cascade(case, guarded.learned) for case in reported]
     return (
+        _Policy(name="two-stage", folded=tuple(plain)),
         _Policy(name="two-stage-early-abort", folded=tuple(early)),
         _Policy(name="certified-gate", folded=tuple(gated)),
         _Policy(name="certified", folded=tuple(sure)),

@@ -5,7 +5,6 @@ __all__ = ["CallMeter", "Calls", "Engines", "Made", "failure_of"]
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from functools import partial
 from typing import Protocol, TypeVar
 
 from msgspec import Struct
@@ -91,6 +90,16 @@ class Made(Struct, frozen=True, kw_only=True):
     token_s: float | None = None
 
 
+class _Way(Struct, frozen=True, kw_only=True):
+    """When a call began, and who takes what comes of it."""
+
+    began_s: float
+    t0_s: float
+    relay: Relay | None
+    first: Callable[[], None]
+    watcher: Watcher | None
+
+
 def failure_of(error: MetabolicError) -> Failure:
     """Return an error as the value the core knows."""
     kind = _OTHER
@@ -168,26 +177,17 @@ class Calls:
         """
         watcher = Watcher(call.checkpoints, reached) if call.checkpoints and reached else None
         began_s = self._clock.monotonic_s() - t0_s
+        way = _Way(began_s=began_s, t0_s=t0_s, relay=relay, first=first, watcher=watcher)
         name = call.deployment
         local = name not in self._endpoints
         self._snapshot.began(name)
         try:
             with self._engines.using(name) if local else nullcontext():
                 gate = None if self._admission is None else self._admission.gate(name)
-                making = partial(
-                    self._made,
-                    request,
-                    call,
-                    began_s=began_s,
-                    t0_s=t0_s,
-                    relay=relay,
-                    first=first,
-                    watcher=watcher,
-                )
                 if self._admission is None or gate is None or ask is None:
-                    return await making()
+                    return await self._made(request, call, way)
                 given = await gate.enter(self._admission.ticket(gate, ask, t0_s=t0_s))
-                return await _inside(gate, given, making())
+                return await _inside(gate, given, self._made(request, call, way))
         except MetabolicError as error:
             self._note(name, error)
             attempt = Attempt(
@@ -200,26 +200,19 @@ class Calls:
         finally:
             self._snapshot.ended(name)
 
-    async def _made(  # noqa: PLR0913 - as above
-        self,
-        request: Request,
-        call: Call,
-        *,
-        began_s: float,
-        t0_s: float,
-        relay: Relay | None,
-        first: Callable[[], None],
-        watcher: Watcher | None,
-    ) -> Made:
+    async def _made(self, request: Request, call: Call, way: _Way) -> Made:
         """Reach the backend, let the meter know, and collect the answer."""
         backend, pid = await self._reach(call.deployment)
-        asked_s, running = self._clock.monotonic_s() - t0_s, self._snapshot.running(call.deployment)
+        asked_s, running = (
+            self._clock.monotonic_s() - way.t0_s,
+            self._snapshot.running(call.deployment),
+        )
         first_token_s: float | None = None
 
         def noted() -> None:
             nonlocal first_token_s
-            first_token_s = self._clock.monotonic_s() - t0_s
-            first()
+            first_token_s = self._clock.monotonic_s() - way.t0_s
+            way.first()
 
         call_id = f"{request.id}/{call.id}"
         usage: Usage | None = None
@@ -228,61 +221,54 @@ class Calls:
             prompt_tokens = len(request.body) / _BYTES_PER_TOKEN
             self._meter.began(call_id, pid, call.deployment, prompt_tokens)
         try:
-            if relay is None and watcher is None:
+            if way.relay is None and way.watcher is None:
                 reply = await backend.complete(request, call)
             else:
-                reply = await self._stream(backend, request, call, relay, noted, watcher)
+                reply = await self._stream(backend, request, call, way, noted)
             usage = reply.usage
         except GivenUp as end:
-            usage = Usage(output_tokens=end.tokens)
-            return self._given_up(call, usage, began_s, t0_s, first_token_s)
+            reply, usage = None, Usage(output_tokens=end.tokens)
         finally:
             if metered:
-                first_s = None if first_token_s is None else t0_s + first_token_s
+                first_s = None if first_token_s is None else way.t0_s + first_token_s
                 self._meter.ended(call_id, usage, first_s)
         self._health.answered(call.deployment)
-        attempt = Attempt(
-            call=call,
-            began_s=began_s,
-            ended_s=self._clock.monotonic_s() - t0_s,
-            first_token_s=first_token_s,
-            usage=reply.usage,
-            choices=tuple(_choice(one) for one in reply.choices),
-        )
+        attempt = self._over(call, way, usage, reply, first_token_s)
+        if reply is None:
+            return Made(attempt=attempt)
         token_s = None
         if self._admission is not None:
             running = max(running, self._snapshot.running(call.deployment))
             token_s = self._admission.saw(attempt, running=running, began_s=asked_s)
         return Made(attempt=attempt, reply=reply, token_s=token_s)
 
-    def _given_up(
-        self, call: Call, usage: Usage, began_s: float, t0_s: float, first_s: float | None
-    ) -> Made:
-        """Return the end of a draft that was given up; what it wrote is billed."""
-        self._health.answered(call.deployment)
-        attempt = Attempt(
+    def _over(
+        self, call: Call, way: _Way, usage: Usage | None, reply: Reply | None, first_s: float | None
+    ) -> Attempt:
+        """Return a call that is over; without a reply it was given up, and is billed so far."""
+        return Attempt(
             call=call,
-            began_s=began_s,
-            ended_s=self._clock.monotonic_s() - t0_s,
+            began_s=way.began_s,
+            ended_s=self._clock.monotonic_s() - way.t0_s,
             first_token_s=first_s,
-            usage=usage,
-            failure=Failure(kind="cancelled", message=EARLY_ABORT),
+            usage=usage or Usage(),
+            choices=() if reply is None else tuple(_choice(one) for one in reply.choices),
+            failure=Failure(kind="cancelled", message=EARLY_ABORT) if reply is None else None,
         )
-        return Made(attempt=attempt)
 
     async def _stream(
         self,
         backend: Backend,
         request: Request,
         call: Call,
-        relay: Relay | None,
+        way: _Way,
         first: Callable[[], None],
-        watcher: Watcher | None,
     ) -> Reply:
         """Take a stream's events; in relayed streams wait for release after the first.
 
-        Without a relay they are put together: a stream only for the sake of ``watcher``.
+        Without a relay they are put together: a stream only for the sake of a watcher.
         """
+        relay, watcher = way.relay, way.watcher
         # Tool calls are learned from the whole answer, also where it is relayed as it comes.
         wanted = replace(call, keep=True) if request.tools and not call.keep else call
         stream = await self._in_time(backend.stream(request, wanted))
