@@ -68,7 +68,8 @@ def test_each_head_adds_its_own_weights(tmp_path: Path) -> None:
 def test_a_prompt_of_many_grams_never_runs_over_into_the_next_head(tmp_path: Path) -> None:
     words = [f"w{i}" for i in range(128)]
     full: tuple[int, ...] = (255, 1, 255, 0, 255)
-    most = {bucket: full for bucket in buckets(words)}  # noqa: C420 - of its own type
+    most: dict[int, tuple[int, ...]] = {}
+    most.update(dict.fromkeys(buckets(words), full))
     scores = load(written(tmp_path / "h", header(), most)).score(seen(" ".join(words)))
     assert scores.values == (0.99, 0.01, 0.99)
     assert scores.novelty == 0.0
