@@ -12,6 +12,7 @@ BENCHES = (
         "metabolic.cli.benches.certificate:certificate",
         "Certified thresholds on stored answers.",
     ),
+    ("audit", "metabolic.cli.benches.audit:audit", "Whether an audit's interval holds the truth."),
     ("energy", "metabolic.cli.benches.energy:energy", "Whether every joule is accounted for."),
     ("router", "metabolic.cli.benches.router:router", "Queries known, models chosen, baselines."),
     ("sessions", "metabolic.cli.benches.sessions:sessions", "Conversations as a whole, and not."),
