@@ -158,6 +158,7 @@ def test_a_quick_run_on_sets_never_seen_gives_every_figure_and_row(
     assert json.loads(capsys.readouterr().out)["bench"] == "router"
 
 
+@pytest.mark.timeout(120)
 def test_without_tables_the_rows_are_named_missing() -> None:
     report = router.run(router.Options(quick=True))
     assert {one.figure for one in report.missing} == {"rows", "difficulty_spearman"}

@@ -5,6 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from metabolic.bench.router_speed import fleet
+from metabolic.config import Config
+from metabolic.config.tables import RoutingTable
+from metabolic.core.attempt import Run
 from metabolic.core.decision import Policy
 from metabolic.core.fleet import Situation
 from metabolic.core.metabolic import MetabolicState
@@ -12,7 +15,9 @@ from metabolic.core.request import Ask
 from metabolic.core.signals import Signals
 from metabolic.decide.decide import decide
 from metabolic.decide.profiles import profile
+from metabolic.execute.sessions import Sessions
 from metabolic.execute.strong_share import StrongShares
+from metabolic.wiring.policy import watched
 
 HARD = Signals(p_simple=0.0, p_medium=0.1, p_complex=0.9)
 SITUATION = Situation(at_s=0.0, metabolic=MetabolicState(), fleet=fleet())
@@ -60,6 +65,25 @@ def test_an_attacker_is_held_near_the_cap() -> None:
         shares.saw("mallory", strong=went)
         strong += went
     assert 0.25 < strong / 2000 < 0.35
+
+
+def test_the_runtime_counts_who_was_asked_first() -> None:
+    sessions = Sessions()
+    ask = Ask(id="r", at_s=0.0, tenant="t", input_tokens=50)
+    assert sessions.counted(ask) is ask
+    sessions.watch(frozenset({"large"}))
+    counted = sessions.counted(ask)
+    assert counted.strong_share_ratio == 0.0
+    run = Run(decision=decide(counted, HARD, SITUATION, POLICY))
+    sessions.learn(counted, run, ())
+    assert sessions.counted(ask).strong_share_ratio == 1 / 200
+
+
+def test_the_largest_are_watched_only_with_a_cap() -> None:
+    capped = Config(routing=RoutingTable(max_strong_share=0.3))
+    assert watched(Config(), fleet()) == frozenset()
+    assert watched(capped, fleet()) == {"large"}
+    assert watched(capped, fleet(("small", "medium"))) == {"medium"}
 
 
 @given(st.lists(st.booleans(), max_size=300))

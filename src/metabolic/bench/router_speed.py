@@ -59,7 +59,7 @@ def fleet(names: Sequence[str] = ("small", "medium", "large")) -> FleetSpec:
 
 def figures(*, quick: bool) -> dict[str, Figure]:
     """Return CPU microseconds by prompt length, and the memory of a process that classifies."""
-    rounds = 40 if quick else 300
+    rounds = 20 if quick else 300
     found: dict[str, Figure] = {}
     for tokens in LENGTHS:
         for name, once in _work(tokens).items():

@@ -305,6 +305,7 @@ class RoutingTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     kind: Literal["net_cost", "best", "cheapest"] = "net_cost"
     max_stages: Annotated[int, Meta(ge=1, le=8)] = 3
+    max_strong_share: Annotated[float, Meta(gt=0, le=1)] | None = None
     connect_timeout_s: Positive = 5.0
     first_token_timeout_s: Positive = 120.0
     stall_timeout_s: Positive = 60.0

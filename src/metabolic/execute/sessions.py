@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from metabolic.core.attempt import Reply, Run
 from metabolic.core.request import Ask, Request, ToolResult, WarmPrefix
+from metabolic.execute.strong_share import StrongShares
 
 _Key = tuple[str | None, str]
 _Value = TypeVar("_Value")
@@ -27,6 +28,12 @@ class Sessions:
         self._warm: OrderedDict[_Key, dict[str, int]] = OrderedDict()
         self._turns: OrderedDict[_Key, int] = OrderedDict()
         self._callers: OrderedDict[_Key, str] = OrderedDict()
+        self._largest: frozenset[str] = frozenset()
+        self._shares = StrongShares()
+
+    def watch(self, largest: frozenset[str]) -> None:
+        """Count, per tenant, who goes to these deployments first; nobody without any."""
+        self._largest = largest
 
     def warm(self, tenant: str | None, session: str | None) -> tuple[WarmPrefix, ...]:
         """Return which deployments have a prefix of this session cached."""
@@ -48,13 +55,21 @@ class Sessions:
         return None
 
     def counted(self, ask: Ask) -> Ask:
-        """Return the ask with the turns of its session so far; the same without a session."""
+        """Return the ask with the turns of its session and its tenant's share of the largest.
+
+        It is the same without a session and a share that is watched.
+        """
+        if self._largest:
+            ask = replace(ask, strong_share_ratio=self._shares.of(ask.tenant))
         if ask.session is None:
             return ask
         return replace(ask, turns=self._turns.get((ask.tenant, ask.session), 0))
 
     def learn(self, ask: Ask, run: Run, tool_call_ids: tuple[str, ...]) -> None:
-        """Remember what a finished run leaves warm, and the tool calls it made."""
+        """Remember what a finished run leaves warm, the tool calls it made, and who was asked."""
+        if self._largest and run.decision.stages:
+            strong = run.decision.stages[0].deployment in self._largest
+            self._shares.saw(ask.tenant, strong=strong)
         if run.answer is None:
             return
         name = run.answer.deployment

@@ -1,8 +1,9 @@
 """How to choose: profile, prices and beliefs of the configuration as a sealed ``Policy``."""
 
-__all__ = ["Chooser", "home_of", "policy_of"]
+__all__ = ["Chooser", "home_of", "policy_of", "watched"]
 
 import os
+from typing import get_args
 
 from msgspec.structs import replace
 
@@ -10,7 +11,7 @@ from metabolic.account.carbon import embodied_g_per_h
 from metabolic.config import Config
 from metabolic.core.certificate import Certificate
 from metabolic.core.decision import Belief, Policy
-from metabolic.core.fleet import FleetSpec
+from metabolic.core.fleet import FleetSpec, Tier
 from metabolic.core.hardware import HardwareState
 from metabolic.core.lanes import LaneTable
 from metabolic.core.metabolic import MetabolicState, Profile
@@ -19,6 +20,9 @@ from metabolic.decide.estimate import Prepared, prepare
 from metabolic.decide.profiles import detect, profile, transition
 from metabolic.wiring.certificates import certificates_of, score_of
 from metabolic.wiring.defaults import BELIEFS
+
+_TIERS: tuple[str, ...] = get_args(Tier)
+"""From the smallest."""
 
 
 def policy_of(
@@ -52,6 +56,7 @@ def policy_of(
             beliefs=(*own, *shipped),
             reference=config.routing.reference,
             max_stages=config.routing.max_stages,
+            max_strong_share_ratio=config.routing.max_strong_share,
             stage_timeout_s=config.routing.stage_timeout_s,
             score=score_of(config),
             certificates=certificates,
@@ -67,6 +72,15 @@ def policy_of(
             water_l_per_kwh=_times(energy.water_l_per_kwh, energy.pue),
         )
     )
+
+
+def watched(config: Config, fleet: FleetSpec) -> frozenset[str]:
+    """Return the deployments of the largest size, if a tenant's share of them has a cap."""
+    if config.routing.max_strong_share is None:
+        return frozenset()
+    sizes = {one.name: _TIERS.index(one.model.tier) for one in fleet.deployments}
+    most = max(sizes.values(), default=0)
+    return frozenset(name for name, size in sizes.items() if size == most)
 
 
 def home_of(config: Config, detected: str) -> Profile:

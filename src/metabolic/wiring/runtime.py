@@ -40,7 +40,7 @@ from metabolic.wiring.fleet import assemble, has_local, store_of
 from metabolic.wiring.lanes import Lanes
 from metabolic.wiring.local import LocalFleet
 from metabolic.wiring.meters import Memory, meters_of
-from metabolic.wiring.policy import Chooser
+from metabolic.wiring.policy import Chooser, watched
 from metabolic.wiring.senses import probe_of
 
 _REMEMBER_S = 300.0
@@ -84,6 +84,7 @@ class Runtime:
         store = store_of(config) if has_local(config) else None
         assembled = assemble(config, store=store, say=say)
         self._fleet = {one.name: one for one in assembled.fleet.deployments}
+        self._sessions.watch(watched(config, assembled.fleet))
         self._largest = largest_of(self._fleet)
         self._meter = meters_of(
             config, self._fleet, clock=clock, settled=self._settle, closed=self._learn
@@ -212,6 +213,7 @@ class Runtime:
         self._chooser = Chooser(config, self._snapshot.fleet, self._probe.latest())
         self._vigil = Vigil(self._chooser.certificates, alarm=self._chooser.alarm)
         self._lanes.configure(config, self._chooser.learn)
+        self._sessions.watch(watched(config, self._snapshot.fleet))
         self.config = config
 
     async def answer(
