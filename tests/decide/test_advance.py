@@ -333,7 +333,7 @@ def at_checkpoint(decision, *, tokens=8, logprob=-2.0, deadline_s=None, at_s=0.5
     return run, effects, call
 
 
-GIVEN_UP = Failure(kind="cancelled", message=EARLY_ABORT)
+GIVEN_UP = Failure(kind="cancelled", code=EARLY_ABORT)
 
 
 def test_a_hopeless_draft_is_cancelled_at_its_checkpoint_and_the_next_stage_opened():

@@ -338,7 +338,7 @@ async def test_a_hopeless_draft_is_stopped_at_its_checkpoint_and_billed(streams)
     assert draft.closed
     assert draft.written == 4  # the upstream was read no further
     small, other = outcome.run.attempts
-    assert (small.failure.kind, small.failure.message) == ("cancelled", "early abort")
+    assert (small.failure.kind, small.failure.code) == ("cancelled", "early abort")
     assert small.usage.output_tokens == 4
     assert small.first_token_s is not None
     assert outcome.run.answer.deployment == other.call.deployment == "large"

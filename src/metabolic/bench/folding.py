@@ -160,7 +160,7 @@ def _stopped(whole: Attempt, at: Reached, pace: Mapping[str, float]) -> Ended:
         began_s=whole.began_s,
         ended_s=ended_s,
         usage=replace(whole.usage, output_tokens=at.tokens),
-        failure=Failure(kind="cancelled", message=EARLY_ABORT),
+        failure=Failure(kind="cancelled", code=EARLY_ABORT),
         cpu_s=None if whole.cpu_s is None else share * whole.cpu_s,
     )
     return Ended(attempt=attempt, at_s=ended_s)

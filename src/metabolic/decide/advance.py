@@ -290,7 +290,7 @@ def _may_pass(failure: Failure | None) -> bool:
     if failure.kind in {"unreachable", "overloaded"}:
         return True
     if failure.kind == "cancelled":
-        return failure.message == EARLY_ABORT  # given up by us; now it is all there is
+        return failure.code == EARLY_ABORT  # given up by us; now it is all there is
     return failure.kind == "bad_reply" and (failure.status or 0) >= _SERVER_FAULT
 
 

@@ -253,7 +253,7 @@ class Calls:
             first_token_s=first_s,
             usage=usage or Usage(),
             choices=() if reply is None else tuple(_choice(one) for one in reply.choices),
-            failure=Failure(kind="cancelled", message=EARLY_ABORT) if reply is None else None,
+            failure=Failure(kind="cancelled", code=EARLY_ABORT) if reply is None else None,
         )
 
     async def _stream(
