@@ -1,6 +1,6 @@
 """Task type and difficulty of a sample of prompts, and which of them need no model."""
 
-__all__ = ["Classify", "classify_sample", "task_shares"]
+__all__ = ["Classify", "Sample", "classify_sample", "task_shares"]
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
