@@ -167,6 +167,8 @@ BARE_NUMBERS = {
     *("value", "epoch", "file_bytes", "parameters", "logprobs", "alternatives", "throttled"),
     *("rows", "labels_used", "labels_needed", "tested"),
     *("batch_exponent", "battery_weight", "limit", "logprob", "min_logprob", "checkpoints"),
+    *("propensity", "turns", "labels", "correct", "answers", "failed", "priced", "metered"),
+    *("min_labels",),
     # Sums of a regression: their units are products, said where they are defined.
     *("sx", "sy", "sz", "sxx", "sxy", "sxz", "syy", "syz", "szz", "guess", "variance", "count"),
 }

@@ -71,7 +71,5 @@ def test_conversations_are_rebuilt_from_blocks(tmp_path):
 @pytest.mark.skipif(not SHARED.exists(), reason="the shared data is not beside the checkout")
 def test_the_shared_traces_and_prices_are_found():
     pytest.importorskip("pyarrow")
-    assert set(sessions_in(SHARED / "traces", seed=0, most=2)) >= {
-        "mooncake_conversation"
-    }
+    assert set(sessions_in(SHARED / "traces", seed=0, most=2)) >= {"mooncake_conversation"}
     assert len(ratios_in(SHARED / "prices")) >= 2

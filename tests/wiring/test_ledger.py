@@ -11,7 +11,7 @@ from metabolic.config import parse
 from metabolic.core.errors import ConfigError
 from metabolic.ledger.place import ledger_path
 from metabolic.wiring import build
-from metabolic.wiring.runtime import _ledger_table
+from metabolic.wiring.ledgers import ledger_table
 
 REMOTE = '[[deployment]]\nname = "far"\nbase_url = "http://127.0.0.1:9/v1"\n'
 
@@ -46,12 +46,12 @@ def test_a_ledger_of_ones_own_gets_only_the_options_it_has(
 
     monkeypatch.setattr(plugins, "load", lambda _group, _kind: Plugin)
     config = parse('[ledger]\nkind = "theirs"\npath = "/x"', source="m.toml")
-    assert _ledger_table(config) == {"retention_days": 90.0}
+    assert ledger_table(config) == {"retention_days": 90.0}
 
 
 def test_a_ledgers_further_options_reach_it(tmp_path: Path) -> None:
     text = f'{REMOTE}[ledger]\npath = "{tmp_path}/l.db"\n[ledger.options]\ndeflate = "never"\n'
-    assert _ledger_table(parse(text, source="m"))["deflate"] == "never"
+    assert ledger_table(parse(text, source="m"))["deflate"] == "never"
     with pytest.raises(ConfigError, match="shrink: unknown option"):
         build(parse(text.replace("deflate", "shrink"), source="m"))
 

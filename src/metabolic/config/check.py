@@ -91,15 +91,14 @@ def _references(config: Config, deployments: set[str]) -> Iterable[tuple[str, st
         for name in virtual.allowed:
             if name not in deployments:
                 yield f"[[virtual]] {virtual.name} allowed", f'"{name}" is no deployment'
-    for pin in config.pins:
-        if pin.deployment not in deployments:
-            yield f"[[lane]] {pin.name} deployment", f'"{pin.deployment}" is no deployment'
-    for belief in config.beliefs:
-        if belief.deployment not in deployments:
-            yield "[[belief]] deployment", f'"{belief.deployment}" is no deployment'
-    for one in config.checkpoints:
-        if one.deployment not in deployments:
-            yield "[[checkpoint]] deployment", f'"{one.deployment}" is no deployment'
+    named = [
+        *((f"[[lane]] {pin.name}", pin.deployment) for pin in config.pins),
+        *(("[[belief]]", belief.deployment) for belief in config.beliefs),
+        *(("[[checkpoint]]", one.deployment) for one in config.checkpoints),
+    ]
+    for where, name in named:
+        if name not in deployments:
+            yield f"{where} deployment", f'"{name}" is no deployment'
 
 
 def _twice(where: str, names: Iterable[str]) -> Iterable[tuple[str, str]]:

@@ -277,11 +277,7 @@ def estimate(seen: View, known: Known, load: Load | None) -> Estimate:
         net += known.modelled_j.of(fresh, cached, output) * usd_per_j
     if seen.prefix_tokens > cached and known.deployment.price is not None:
         lost = lost_cache_usd(known.deployment.price, prefix_tokens=seen.prefix_tokens - cached)
-    p_correct, p_accept, p_kept, rows = _quality(seen, known)
-    if seen.signals.odds_ratio and known.name not in seen.learned:
-        p_correct, p_accept, p_kept = _moved(
-            seen.signals.odds_ratio[known.size], p_correct, p_accept, p_kept
-        )
+    p_correct, p_accept, p_kept, rows = _judged(seen, known)
     ttft_s, tpot_s = _latency(known, load, fresh, output)
     return Estimate(
         input_tokens=tokens,
@@ -302,9 +298,14 @@ def estimate(seen: View, known: Known, load: Load | None) -> Estimate:
     )
 
 
-def _moved(odds_ratio: float, *ps: float) -> tuple[float, ...]:
-    """Return probabilities with their odds multiplied."""
-    return tuple([odds_ratio * p / (1 - p + odds_ratio * p) for p in ps])
+def _judged(seen: View, known: Known) -> tuple[float, float, float, int]:
+    """Return the quality, its odds moved by what learned heads say of models of this size."""
+    *ps, rows = _quality(seen, known)
+    if not seen.signals.odds_ratio or known.name in seen.learned:
+        return ps[0], ps[1], ps[2], rows
+    ratio = seen.signals.odds_ratio[known.size]
+    p_correct, p_accept, p_kept = [ratio * p / (1 - p + ratio * p) for p in ps]
+    return p_correct, p_accept, p_kept, rows
 
 
 def _joules(alone_j: float, load: Load | None) -> tuple[float, float]:

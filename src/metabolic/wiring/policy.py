@@ -8,7 +8,7 @@ from typing import get_args
 from msgspec.structs import replace
 
 from metabolic.account.carbon import embodied_g_per_h
-from metabolic.config import Config
+from metabolic.config import Config, EnergyTable
 from metabolic.core.certificate import Certificate
 from metabolic.core.decision import Belief, Policy
 from metabolic.core.fleet import FleetSpec, Tier
@@ -38,11 +38,6 @@ def policy_of(
     ``alarms`` are lanes that have drifted: their certificates are not in force.
     """
     energy = config.energy
-    own = tuple(one.belief() for one in config.beliefs)
-    named = {(one.deployment, one.lane) for one in own}
-    shipped: tuple[Belief, ...] = tuple(
-        one for one in BELIEFS if (one.deployment, one.lane) not in named
-    )
     return sealed(
         Policy(
             id="",
@@ -53,7 +48,7 @@ def policy_of(
             g_per_kwh=energy.intensity_g_per_kwh() * energy.pue,
             usd_per_kg_co2e=config.energy.usd_per_kg_co2e,
             cpu_w_per_core=config.energy.cpu_w_per_core,
-            beliefs=(*own, *shipped),
+            beliefs=_beliefs(config),
             reference=config.routing.reference,
             max_stages=config.routing.max_stages,
             max_strong_share_ratio=config.routing.max_strong_share,
@@ -64,14 +59,24 @@ def policy_of(
             checkpoints=tuple(one.checkpoint() for one in config.checkpoints),
             lanes=lanes,
             market_g_per_kwh=_times(energy.market_g_per_kwh, energy.pue),
-            embodied_g_per_h=None
-            if energy.embodied_kg_co2e is None
-            else embodied_g_per_h(
-                kg_co2e=energy.embodied_kg_co2e, lifetime_years=energy.lifetime_years
-            ),
+            embodied_g_per_h=_embodied(energy),
             water_l_per_kwh=_times(energy.water_l_per_kwh, energy.pue),
         )
     )
+
+
+def _beliefs(config: Config) -> tuple[Belief, ...]:
+    """Return the configuration's beliefs, and those that ship of what it says nothing about."""
+    own = tuple(one.belief() for one in config.beliefs)
+    named = {(one.deployment, one.lane) for one in own}
+    return (*own, *(one for one in BELIEFS if (one.deployment, one.lane) not in named))
+
+
+def _embodied(energy: EnergyTable) -> float | None:
+    """Return the grams an hour of this machine's making; ``None`` where nobody says."""
+    if energy.embodied_kg_co2e is None:
+        return None
+    return embodied_g_per_h(kg_co2e=energy.embodied_kg_co2e, lifetime_years=energy.lifetime_years)
 
 
 def watched(config: Config, fleet: FleetSpec) -> frozenset[str]:

@@ -36,8 +36,9 @@ from metabolic.execute.snapshot import Snapshot
 from metabolic.execute.vigil import Vigil
 from metabolic.wiring.blobs import Blobs
 from metabolic.wiring.capacity import Capacity
-from metabolic.wiring.fleet import assemble, has_local, store_of
+from metabolic.wiring.fleet import Assembled, assemble, has_local, store_of
 from metabolic.wiring.lanes import Lanes
+from metabolic.wiring.ledgers import ledger_table
 from metabolic.wiring.local import LocalFleet
 from metabolic.wiring.meters import Memory, meters_of
 from metabolic.wiring.policy import Chooser, watched
@@ -79,7 +80,7 @@ class Runtime:
         self.config, self._clock = config, clock
         self._probe = probe_of(config)
         self._health, self._sessions = Health(clock), Sessions()
-        self._ledger: Ledger = plugins.ledger(config.ledger.kind, _ledger_table(config))
+        self._ledger: Ledger = plugins.ledger(config.ledger.kind, ledger_table(config))
         self._tasks: list[asyncio.Task[None]] = []
         store = store_of(config) if has_local(config) else None
         assembled = assemble(config, store=store, say=say)
@@ -97,14 +98,7 @@ class Runtime:
         self._snapshot = Snapshot(
             assembled.fleet, clock=clock, health=self._health, states=self._local.keeper.states
         )
-        self._capacity = Capacity(
-            config.capacity,
-            assembled.fleet.deployments,
-            endpoints=assembled.endpoints,
-            keeper=self._local.keeper,
-            snapshot=self._snapshot,
-            clock=clock,
-        )
+        self._capacity = self._capacity_of(config, assembled)
         self._chooser = Chooser(config, assembled.fleet, self._probe.poll())
         self._vigil = Vigil(self._chooser.certificates, alarm=self._chooser.alarm)
         self._lanes = Lanes(config, clock=clock, publish=self._chooser.learn)
@@ -114,6 +108,17 @@ class Runtime:
         )
         self._driver = self._driver_of(config, assembled.endpoints)
         self._state: MetabolicState | None = None
+
+    def _capacity_of(self, config: Config, assembled: Assembled) -> Capacity:
+        """Return what watches the engines and keeps order before them."""
+        return Capacity(
+            config.capacity,
+            assembled.fleet.deployments,
+            endpoints=assembled.endpoints,
+            keeper=self._local.keeper,
+            snapshot=self._snapshot,
+            clock=self._clock,
+        )
 
     def _driver_of(self, config: Config, endpoints: dict[str, Endpoint]) -> Driver:
         """Return what runs are driven with."""
@@ -389,11 +394,3 @@ class Runtime:
         yield "probe.cpu_seconds", self._probe.stats().cpu_s
         for info in self._local.info():
             yield f"engine.{info.deployment}.restarts", float(info.restarts)
-
-
-def _ledger_table(config: Config) -> dict[str, object]:
-    """Return the options of the configured ledger."""
-    known = plugins.load("ledgers", config.ledger.kind).Options.__struct_fields__
-    table = {name: getattr(config.ledger, name) for name in ("path", "retention_days", "queue")}
-    plain = {name: value for name, value in table.items() if name in known and value is not None}
-    return plain | dict(config.ledger.options)
