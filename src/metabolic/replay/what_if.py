@@ -10,8 +10,8 @@ like it, so with ``w = 1/q`` where the policy would have done the same, else 0::
 ``m`` is what the policy's own decision foresaw (its estimates). DR is right if either the
 propensities or the estimates are. Both speak only of requests where the policy's choice *could*
 have been drawn. Of the others nobody knows anything, and that is said: a policy whose choices
-were possible on less than ``SUPPORT`` of the requests, or that rests on fewer than ``LEAST`` effective samples,
-``(sum w)^2 / sum w^2``, is not evaluated. Intervals are normal ones at 95 %.
+were possible on less than ``SUPPORT`` of the requests, or that rests on fewer than ``LEAST``
+effective samples, ``(sum w)^2 / sum w^2``, is not evaluated. Intervals are normal ones at 95 %.
 
 Source: inverse propensity scores: Horvitz and Thompson, 1952; doubly robust: Dudik, Langford and
 Li, 2011; effective sample size: Kish, 1965.
