@@ -51,13 +51,15 @@ _CANARY = "the quick brown canary"
 _STRINGS = {
     # Names that Metabolic or its operator gives.
     "Answer": {"call", "deployment"},
-    "AttemptBill": {"call", "deployment", "role", "reasons"},
+    "Arm": {"deployment"},
+    "AttemptBill": {"call", "deployment", "role", "reasons", "validator"},
     "Baseline": {"deployment"},
     "Call": {"id", "deployment", "variant"},
     "Candidate": {"deployment", "variant", "rejected"},
     "Cancel": {"call", "why"},
     "Checked": {"call"},
-    "Decision": {"reference", "abstained", "reasons", "policy_id"},
+    "Claim": {"source", "why"},  # a document's name in the operator's fact base; stable words
+    "Decision": {"reference", "abstained", "reasons", "policy_id", "certificate", "lane"},
     "Checkpoint": {"deployment", "lane"},
     "Dimension": {"name"},
     "Energy": {"meter"},
@@ -85,11 +87,12 @@ _STRINGS = {
         "conversation_pin",
     },
     "Receipt": {"id", "task", "level"},
+    "Signal": {"name"},
     # Words of a classifier, an engine or a validator.
     "Choice": {"finish_reason"},
     "Signals": {"task", "lane", "language", "classifier", "hints"},
     # Emptied, or cut at the colon, before anything is kept.
-    "Failure": {"message"},
+    "Failure": {"message", "code"},  # a code is one of two words that are acted on
     "Verdict": {"reasons", "validator"},
 }
 """Every place for text in a record. A new one must be thought about before it is added here."""

@@ -34,7 +34,7 @@ that may be given, through ``decision.fallbacks``. At most one call is open at a
   is billed.
 """
 
-__all__ = ["EARLY_ABORT", "LONGEST_WAIT_S", "advance", "begin", "stage_at"]
+__all__ = ["EARLY_ABORT", "LONGEST_WAIT_S", "OURS_TO_MEND", "advance", "begin", "stage_at"]
 
 from msgspec.structs import replace
 
@@ -71,7 +71,7 @@ EARLY_ABORT = "early abort"
 
 _BUSY_WAIT_S = 0.5
 _CLIENT_FAULTS = frozenset({400, 413, 422})
-_OURS_TO_MEND = frozenset({"context_length_exceeded"})
+OURS_TO_MEND = frozenset({"context_length_exceeded"})
 """Refusals of the request that another deployment, with more context, may not share."""
 
 _SERVER_FAULT = 500
@@ -209,7 +209,7 @@ def _failed(run: Run, attempt: Attempt, failure: Failure, at_s: float) -> Step:
     if run.released == attempt.call.id:
         return _finish(run, None)
     theirs = failure.kind == "refused" and failure.status in _CLIENT_FAULTS
-    if theirs and failure.code not in _OURS_TO_MEND:
+    if theirs and failure.code not in OURS_TO_MEND:
         return _last_resort(run)
     return _next(run, at_s)
 

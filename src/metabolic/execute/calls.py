@@ -25,7 +25,7 @@ from metabolic.core.errors import (
 from metabolic.core.fleet import Endpoint
 from metabolic.core.ports import Backend, Clock
 from metabolic.core.request import Ask, Request, Usage
-from metabolic.decide.advance import EARLY_ABORT
+from metabolic.decide.advance import EARLY_ABORT, OURS_TO_MEND
 from metabolic.decide.evidence import summarise
 from metabolic.edge.whole import whole
 from metabolic.execute.admission import Admission, Gate, Pass, refused
@@ -112,8 +112,14 @@ def failure_of(error: MetabolicError) -> Failure:
         message=str(error),
         status=_status(error),
         retry_after_s=error.retry_after_s if isinstance(error, Overloaded) else None,
-        code=error.said if isinstance(error, Refused) else None,
+        code=_code(error),
     )
+
+
+def _code(error: MetabolicError) -> str | None:
+    """Return the upstream's word for it if it is one we act on; any other is not for records."""
+    word = error.said if isinstance(error, Refused) else None
+    return word if word in OURS_TO_MEND else None
 
 
 def _status(error: MetabolicError) -> int | None:
