@@ -1,6 +1,6 @@
 """One set of outcomes through every method and every split: the rows of the router benchmark."""
 
-__all__ = ["Axis", "Plan", "Tally", "axis_of", "evaluate"]
+__all__ = ["Plan", "Tally", "evaluate"]
 
 from collections.abc import Mapping
 from typing import Literal
@@ -10,13 +10,11 @@ import numpy as np
 from msgspec import Struct, field
 from numpy.typing import NDArray
 
-from metabolic.account.work import remote_energy_j
 from metabolic.bench.report import Row
+from metabolic.bench.router_axis import axis_of
 from metabolic.bench.router_methods import METHODS, Method, Subject, shipped_chance
 from metabolic.bench.router_metrics import Curve, aiq, cheapest_at, curve, pair, resampled
 from metabolic.bench.router_splits import Split, splits
-from metabolic.core.fleet import Model
-from metabolic.train.families import active_parameters, tier_of
 from metabolic.train.outcomes import Outcomes
 from metabolic.train.shipped import digest
 
@@ -26,9 +24,6 @@ Kind = Literal["random", "unseen_domain"]
 
 _FOLDS = 2
 _RESAMPLES = 200
-_CHARS_PER_TOKEN = 4.0
-_OUTPUT_TOKENS = 256
-_MIN_SIZE_RATIO = 2.0
 _ALLOWED_LOSS = 0.02
 _MIN_LANE = 30
 _EDGE = 1e-12
@@ -44,13 +39,6 @@ class Plan(Struct, frozen=True, kw_only=True):
     trained: frozenset[int] = frozenset()
     trained_sets: tuple[str, ...] = ()
     kinds: tuple[Kind, ...] = ("random", "unseen_domain")
-
-
-class Axis(Struct, frozen=True, kw_only=True):
-    """What a call costs: ``usd`` as reported or derived, else ``joules`` modelled by size."""
-
-    unit: Literal["usd", "joules"]
-    costs: Matrix
 
 
 class Tally(Struct, kw_only=True):
@@ -70,27 +58,6 @@ class Tally(Struct, kw_only=True):
     worst_lane: list[float] = field(default_factory=list[float])
     spent: float = 0.0
     spent_best: float = 0.0
-
-
-def axis_of(outcomes: Outcomes) -> Axis | None:
-    """Return what calls cost, in USD if all are known, else modelled joules of open weights.
-
-    Joules say something only of models whose sizes are in their names and differ.
-    """
-    if not np.isnan(outcomes.costs).any():
-        return Axis(unit="usd", costs=outcomes.costs)
-    sizes = [active_parameters(name) for name in outcomes.models if "b" in name.lower()]
-    known = [size for size in sizes if size is not None]
-    if len(known) < len(outcomes.models) or max(known) < _MIN_SIZE_RATIO * min(known):
-        return None
-    tokens = [round(len(text) / _CHARS_PER_TOKEN) for text in outcomes.questions]
-    columns: list[list[float]] = []
-    for name, size in zip(outcomes.models, known, strict=True):
-        model = Model(id=name, tier=tier_of(name) or "medium", active_parameters=int(size))
-        columns.append(
-            [remote_energy_j(model, input_tokens=n, output_tokens=_OUTPUT_TOKENS) for n in tokens]
-        )
-    return Axis(unit="joules", costs=np.array(columns).T)
 
 
 def evaluate(
@@ -346,14 +313,7 @@ class _Set:
                     "cpt50": None if fixed else _mean(tally.cpt50),
                     "cpt80": None if fixed else _mean(tally.cpt80),
                     "axis": self._axis.unit if self._axis else None,
-                    "aiq": _mean(tally.aiq),
-                    "strong_share": _mean(tally.strong),
-                    "cost_at_best_single_ratio": _mean(tally.ratio),
-                    "loss_at_best_single": _mean(tally.loss),
-                    "cost_on_curve_ratio": _mean(tally.on_curve),
-                    "cost_at_2pct_loss_ratio": _mean(tally.ratio_2pct),
-                    "loss_at_2pct": _mean(tally.loss_2pct),
-                    "worst_lane_loss_at_2pct": _mean(tally.worst_lane),
+                    **_costs(tally),
                 }
             )
         return made
@@ -361,6 +321,20 @@ class _Set:
     def _head_start(self) -> bool:
         """Say whether heads that ship are under ours."""
         return self._kind == "random" and bool(self._subject.prompts.base.shape[1])
+
+
+def _costs(tally: Tally) -> Row:
+    """Return the columns that need costs."""
+    return {
+        "aiq": _mean(tally.aiq),
+        "strong_share": _mean(tally.strong),
+        "cost_at_best_single_ratio": _mean(tally.ratio),
+        "loss_at_best_single": _mean(tally.loss),
+        "cost_on_curve_ratio": _mean(tally.on_curve),
+        "cost_at_2pct_loss_ratio": _mean(tally.ratio_2pct),
+        "loss_at_2pct": _mean(tally.loss_2pct),
+        "worst_lane_loss_at_2pct": _mean(tally.worst_lane),
+    }
 
 
 def _choice(held: Curve, goal: float, *, most: float) -> int:

@@ -139,15 +139,13 @@ def extract(request: Request, *, max_chars: int = 4096) -> Features:
 def look(request: Request, *, max_chars: int = 4096) -> Seen:
     """Return the features of a request, with the text and words they are of."""
     prompt, system, images, context_chars = _parts(request.messages)
-    text = prompt
-    if len(text) > max_chars:
-        text = f"{text[: max_chars // 2]}\n{text[-(max_chars // 2) :]}"
+    text = _cut(prompt, max_chars)
     low = text.lower()
     words = _split(low)
     known = _LISTED.intersection(words)
     kinds = known & KIND_WORDS
     numbers = sum(map(str.isdigit, words))
-    ends = low if len(low) <= 2 * _ENDS_CHARS else f"{low[:_ENDS_CHARS]}\n{low[-_ENDS_CHARS:]}"
+    ends = _cut(low, 2 * _ENDS_CHARS)
     items, code_marks = _lines(text)
     questions = text.count("?") + (0 if text.isascii() else text.count("？"))
     features = Features(
@@ -179,6 +177,11 @@ def look(request: Request, *, max_chars: int = 4096) -> Seen:
         images=images,
     )
     return Seen(features, text, words)
+
+
+def _cut(text: str, chars: int) -> str:
+    """Return a text, or its head and tail where it is longer."""
+    return text if len(text) <= chars else f"{text[: chars // 2]}\n{text[-(chars // 2) :]}"
 
 
 def _split(low: str) -> list[str]:
