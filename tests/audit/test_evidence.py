@@ -39,6 +39,7 @@ def test_without_a_loss_seen_the_upper_bound_is_that_of_none_in_n():
 @given(st.lists(st.sampled_from([-1.0, 0.0, 0.0, 0.0, 1.0]), min_size=10, max_size=200))
 def test_the_mean_lies_within_bounds_that_lie_within_minus_one_and_one(losses):
     made = loss_of(found(losses), alpha=0.05)
+    assert made.mean is not None
     assert made.mean == pytest.approx(np.mean(losses))
     assert -1 <= made.low <= made.mean <= made.high <= 1
 

@@ -118,7 +118,15 @@ def _saving(audit: Audit) -> Iterable[str]:
     ]
     if rows:
         yield intervals(rows, title="Saving by policy, share of dollars")
-    yield _table(
+    yield _policies(audit)
+    if audit.lanes:
+        yield "<h2>The evidence, lane by lane</h2>"
+        yield _lanes(audit)
+
+
+def _policies(audit: Audit) -> str:
+    """Return the table of policies."""
+    return _table(
         ("policy", ">USD", ">saved", ">quality lost", ">MJ", ">kg CO2e", ""),
         [
             (
@@ -133,33 +141,27 @@ def _saving(audit: Audit) -> Iterable[str]:
             for one in audit.policies
         ],
     )
-    if audit.lanes:
-        yield "<h2>The evidence, lane by lane</h2>"
-        yield _table(
+
+
+def _lanes(audit: Audit) -> str:
+    """Return the table of what is known of each lane with each model."""
+    return _table(
+        ("lane", "model", ">calls", ">labels", ">quality lost", ">at most ε?", ">labels to tell"),
+        [
             (
-                "lane",
-                "model",
-                ">calls",
-                ">labels",
-                ">quality lost",
-                ">at most ε?",
-                ">labels to tell",
-            ),
-            [
-                (
-                    one.lane,
-                    one.model,
-                    f"{one.calls:,}",
-                    f"{one.labels:,}",
-                    "not known"
-                    if one.loss is None
-                    else f"{one.loss:.1%} ({one.loss_low:.1%} to {one.loss_high:.1%})",
-                    one.adequate,
-                    "–" if one.labels_needed is None else f"{one.labels_needed:,}",
-                )
-                for one in audit.lanes
-            ],
-        )
+                one.lane,
+                one.model,
+                f"{one.calls:,}",
+                f"{one.labels:,}",
+                "not known"
+                if one.loss is None
+                else f"{one.loss:.1%} ({one.loss_low:.1%} to {one.loss_high:.1%})",
+                one.adequate,
+                "–" if one.labels_needed is None else f"{one.labels_needed:,}",
+            )
+            for one in audit.lanes
+        ],
+    )
 
 
 def _spending(audit: Audit) -> Iterable[str]:
@@ -171,7 +173,15 @@ def _spending(audit: Audit) -> Iterable[str]:
             [(one.model, one.usd or 0.0, f"{amount(one.usd)} USD") for one in priced[:12]],
             title="USD by model",
         )
-    yield _table(
+    yield _models(audit)
+    if audit.chains:
+        yield "<h2>What one call, session and task costs</h2>"
+        yield _chains(audit)
+
+
+def _models(audit: Audit) -> str:
+    """Return the table of models."""
+    return _table(
         ("model", ">calls", ">failed", ">input", ">cached", ">output", ">USD", "price in / out"),
         [
             (
@@ -187,31 +197,33 @@ def _spending(audit: Audit) -> Iterable[str]:
             for one in audit.models
         ],
     )
-    if audit.chains:
-        yield "<h2>What one call, session and task costs</h2>"
-        yield _table(
+
+
+def _chains(audit: Audit) -> str:
+    """Return the table of calls, sessions and tasks."""
+    return _table(
+        (
+            "kind",
+            ">how many",
+            ">calls, median",
+            ">calls, 95 %",
+            ">USD, mean",
+            ">times a call",
+            "paper",
+        ),
+        [
             (
-                "kind",
-                ">how many",
-                ">calls, median",
-                ">calls, 95 %",
-                ">USD, mean",
-                ">times a call",
-                "paper",
-            ),
-            [
-                (
-                    one.kind,
-                    f"{one.count:,}",
-                    f"{one.calls_p50:g}",
-                    f"{one.calls_p95:g}",
-                    amount(one.usd_mean),
-                    "–" if one.multiplier is None else f"{one.multiplier:.1f}x",
-                    one.paper,
-                )
-                for one in audit.chains
-            ],
-        )
+                one.kind,
+                f"{one.count:,}",
+                f"{one.calls_p50:g}",
+                f"{one.calls_p95:g}",
+                amount(one.usd_mean),
+                "–" if one.multiplier is None else f"{one.multiplier:.1f}x",
+                one.paper,
+            )
+            for one in audit.chains
+        ],
+    )
 
 
 def _work(audit: Audit) -> Iterable[str]:

@@ -6,7 +6,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from msgspec import Struct
 
@@ -211,10 +211,11 @@ def _format_of_line(path: Path, line: bytes) -> Format:
 
 def _bad(connection: "DuckDBPyConnection", paths: Sequence[Path]) -> tuple[BadRow, ...]:
     """Return the reasons with their counts and first lines."""
-    rows = connection.execute(
+    found = connection.execute(
         f"""SELECT file, bad, count(*), list_sort(min(line, {_SHOWN_BAD})) FROM calls
         WHERE bad IS NOT NULL AND bad <> 'other line' GROUP BY ALL ORDER BY 3 DESC, 1, 2"""
     ).fetchall()
+    rows = cast("list[tuple[int, str, int, list[int]]]", found)
     return tuple(
         BadRow(path=paths[file].name, reason=reason, rows=count, lines=tuple(lines))
         for file, reason, count, lines in rows

@@ -61,17 +61,20 @@ def policies(
     )
     turns = _query_by_query(connection, chosen or found.possible, entries)
     if turns is not None:
-        made.append(
-            _outcome(
-                "the same models, query by query",
-                total,
-                (turns / total if chosen else None, min(0.0, turns / total), turns / total),
-                joules=None,
-                g_per_kwh=g_per_kwh,
-                note="each change of model within a session pays for the prompt again",
-            )
-        )
+        made.append(_alone(turns, total, known=bool(chosen), g_per_kwh=g_per_kwh))
     return tuple(made)
+
+
+def _alone(usd: float, total: float, *, known: bool, g_per_kwh: float) -> PolicyOutcome:
+    """Return what moving call by call saves; the likely value only where lanes are ``known``."""
+    return _outcome(
+        "the same models, query by query",
+        total,
+        (usd / total if known else None, min(0.0, usd / total), usd / total),
+        joules=None,
+        g_per_kwh=g_per_kwh,
+        note="each change of model within a session pays for the prompt again",
+    )
 
 
 def _outcome(  # noqa: PLR0913 - one keyword for each part

@@ -19,7 +19,7 @@ from metabolic.audit.figures import Money, figures
 from metabolic.audit.load import Loaded, Records, load
 from metabolic.audit.policies import policies
 from metabolic.audit.prices import Entry, PriceTable
-from metabolic.audit.result import Audit, LaneEvidence
+from metabolic.audit.result import Audit, LaneEvidence, PolicyOutcome
 from metabolic.audit.savings import ALPHA, Savings, estimate
 from metabolic.audit.tasks import Classify, Sample, classify_sample, task_shares
 from metabolic.audit.verdict import unknowns, verdict
@@ -103,12 +103,9 @@ def _analysed(
     began: float,
 ) -> Audit:
     """Return the result of what was loaded."""
-    models = [row[0] for row in connection.execute(
-        "SELECT DISTINCT model FROM calls WHERE bad IS NULL AND model IS NOT NULL ORDER BY 1"
-    ).fetchall()]  # fmt: skip
     sample = classify_sample(connection, classify)
     labelled = _canonical(connection, prices)
-    entries: dict[str, Entry | None] = {name: prices.find(name) for name in models}
+    entries = _entries(connection, prices)
     register_prices(connection, entries)
     make_work(connection)
     facts = _facts(connection)
@@ -118,35 +115,75 @@ def _analysed(
     outcomes = () if found is None or sums is None else policies(
         connection, sums, found, entries=known, g_per_kwh=options.g_per_kwh
     )  # fmt: skip
-    spent = model_spend(connection, entries)
-    wasted = waste(connection)
+    analysis = _Analysis(
+        options=options,
+        loaded=loaded,
+        prices_as_of=prices.as_of,
+        sample=sample,
+        has_labels=bool(labelled),
+        entries=entries,
+        facts=facts,
+        found=found,
+        outcomes=outcomes,
+        began=began,
+    )
+    return _audit(connection, analysis)
+
+
+class _Analysis(Struct, frozen=True, kw_only=True):
+    """What the result is made of; ``began`` is of the performance counter, in seconds."""
+
+    options: Options
+    loaded: Loaded
+    prices_as_of: str
+    sample: Sample
+    has_labels: bool
+    entries: dict[str, Entry | None]
+    facts: dict[str, Any]
+    found: Savings | None
+    outcomes: tuple[PolicyOutcome, ...]
+    began: float
+
+
+def _audit(connection: "DuckDBPyConnection", made: _Analysis) -> Audit:
+    """Return the result, with the counts that are still to be read."""
+    options, facts, sample, found = made.options, made.facts, made.sample, made.found
+    spent = model_spend(connection, made.entries)
     return Audit(
         version=__version__,
         made_s=time.time(),
-        prices_as_of=prices.as_of,
+        prices_as_of=made.prices_as_of,
         epsilon=options.epsilon,
-        rows=sum(one.rows for one in loaded.sources),
+        rows=sum(one.rows for one in made.loaded.sources),
         calls=int(facts["calls"]),
         from_s=facts["from_s"],
         to_s=facts["to_s"],
         has_text=sample.prompts > 0,
         has_hashes=facts["hashes"],
         has_tokens=facts["tokens"],
-        has_labels=bool(labelled),
-        sources=loaded.sources,
-        bad=loaded.bad,
+        has_labels=made.has_labels,
+        sources=made.loaded.sources,
+        bad=made.loaded.bad,
         figures=figures(facts, sample, found, spent, _money(connection, options)),
         models=spent,
         tasks=task_shares(connection),
         chains=chains(connection),
-        waste=wasted,
+        waste=waste(connection),
         lanes=_evidence(found, options.epsilon),
-        policies=outcomes,
-        verdict=verdict(found, outcomes, epsilon=options.epsilon),
-        unknown=_unknown(facts, sample, labels=bool(labelled)),
+        policies=made.outcomes,
+        verdict=verdict(found, made.outcomes, epsilon=options.epsilon),
+        unknown=_unknown(facts, sample, labels=made.has_labels),
         hours=_hours(connection),
-        seconds=time.perf_counter() - began,
+        seconds=time.perf_counter() - made.began,
     )
+
+
+def _entries(connection: "DuckDBPyConnection", prices: PriceTable) -> dict[str, Entry | None]:
+    """Return the prices of all models that served."""
+    rows = connection.execute(
+        "SELECT DISTINCT model FROM calls WHERE bad IS NULL AND model IS NOT NULL ORDER BY 1"
+    ).fetchall()
+    return {row[0]: prices.find(row[0]) for row in rows}
 
 
 def _unknown(facts: dict[str, Any], sample: Sample, *, labels: bool) -> tuple[str, ...]:

@@ -19,26 +19,9 @@ def verdict(
             sentence="This log has neither dollars nor tokens with known prices.",
         )
     reasons = _reasons(found, outcomes)
-    if not found.lanes:
-        return Verdict(
-            word="do not switch",
-            sentence="No model that was looked at asks less than the ones in use.",
-            reasons=reasons,
-        )
-    if found.high < MIN_GAIN and all(one.loss.low > epsilon for one in found.lanes):
-        return Verdict(
-            word="do not switch",
-            sentence=f"The labels say that every model looked at loses more than {epsilon:.0%} in "
-            "every lane.",
-            reasons=reasons,
-        )
-    if found.high < MIN_GAIN:
-        return Verdict(
-            word="do not switch",
-            sentence=f"Even at best the models looked at would save {found.high:.1%} net, under "
-            f"the {MIN_GAIN:.0%} that a change is worth.",
-            reasons=reasons,
-        )
+    stay = _stay(found, epsilon)
+    if stay is not None:
+        return Verdict(word="do not switch", sentence=stay, reasons=reasons)
     if found.low >= MIN_GAIN:
         return Verdict(
             word="switch",
@@ -51,6 +34,23 @@ def verdict(
         sentence=f"Between {found.low:.0%} and {found.high:.0%} of the dollars might be saved; "
         "the log does not say what the cheaper answers are worth. Label a sample in the shadow.",
         reasons=reasons,
+    )
+
+
+def _stay(found: Savings, epsilon: float) -> str | None:
+    """Return why not to switch; ``None`` where a change might be worth it."""
+    if not found.lanes:
+        return "No model that was looked at asks less than the ones in use."
+    if found.high >= MIN_GAIN:
+        return None
+    if all(one.loss.low > epsilon for one in found.lanes):
+        return (
+            f"The labels say that every model looked at loses more than {epsilon:.0%} in every "
+            "lane."
+        )
+    return (
+        f"Even at best the models looked at would save {found.high:.1%} net, under "
+        f"the {MIN_GAIN:.0%} that a change is worth."
     )
 
 

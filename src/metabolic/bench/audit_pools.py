@@ -96,14 +96,20 @@ def _trace_shapes(data: Path) -> list[Shape] | None:
     import pyarrow.parquet as pq  # noqa: PLC0415 - the extra `bench`
 
     for path in sorted(data.rglob("*.parquet")):
-        names: list[str] = pq.read_schema(path).names
-        if {"hash_ids", "in_tokens", "t_s"} <= set(names):
-            table = pq.read_table(path, columns=["t_s", "in_tokens", "hash_ids"])
-            rows = cast("list[dict[str, Any]]", table.to_pylist())
+        if {"hash_ids", "in_tokens", "t_s"} <= _columns(path):
+            needed = ["t_s", "in_tokens", "hash_ids"]
+            rows = cast("list[dict[str, Any]]", pq.read_table(path, columns=needed).to_pylist())
             hashed = [row for row in rows if row["hash_ids"]]
             if hashed:
                 return _chained(sorted(hashed, key=lambda row: row["t_s"]))
     return None
+
+
+def _columns(path: Path) -> set[str]:
+    """Return the names of a table's columns."""
+    import pyarrow.parquet as pq  # noqa: PLC0415 - the extra `bench`
+
+    return set(cast("list[str]", pq.read_schema(path).names))
 
 
 def _chained(rows: list[dict[str, Any]]) -> list[Shape]:
@@ -138,8 +144,7 @@ def _families(data: Path, notes: list[str]) -> list[tuple[str, Items]]:
               "out_tokens"]  # fmt: skip
     made: dict[str, list[dict[str, Any]]] = {}
     for path in sorted(data.rglob("*.parquet")):
-        names: list[str] = pq.read_schema(path).names
-        if set(needed) <= set(names):
+        if set(needed) <= _columns(path):
             rows = cast("list[dict[str, Any]]", pq.read_table(path, columns=needed).to_pylist())
             made.setdefault(path.parent.name, []).extend(
                 row for row in rows if all(row[name] is not None for name in needed[4:])
@@ -211,14 +216,46 @@ def _chosen(items: Items) -> list[str] | None:
 
 def _priced(model: str, columns: list[dict[str, Array]], rank: int) -> Entry:
     """Return the prices per token that explain a model's costs best; none below zero."""
-    from scipy.optimize import nnls  # noqa: PLC0415 - the extra `bench`
+    from scipy import optimize as untyped  # noqa: PLC0415 - the extra `bench`
 
     rows = np.concatenate([one[model] for one in columns])
-    found = cast("Array", nnls(rows[:, 1:3], rows[:, 3])[0])
+    found = cast("Array", cast("Any", untyped).nnls(rows[:, 1:3], rows[:, 3])[0])
     dearest = max(found.max(), 1e-12)
     fresh, out = (float(max(value, 0.02 * dearest)) * 1e6 for value in found)
     share = _CACHED_PRICES[0] if rank == 0 else _CACHED_PRICES[rank % len(_CACHED_PRICES)]
     return Entry(model=model.lower(), input=fresh, output=out, cached=share * fresh)
+
+
+class _Call(Struct, frozen=True, kw_only=True):
+    """One call of a pool; ``pick`` is the number of its question in its lane."""
+
+    session: int
+    lane: int
+    moving: int
+    context: tuple[int, int]
+    pick: int
+
+
+def _drawn(items: Sequence[int], rng: np.random.Generator, shapes: list[Shape]) -> list[_Call]:
+    """Return the calls of all sessions; ``items`` are the questions of each lane."""
+    made: list[_Call] = []
+    for number in range(_SESSIONS):
+        shape = shapes[rng.integers(len(shapes))]
+        plain = rng.random() >= _SHARE_WITH_CONTEXT
+        first = int(rng.integers(len(items)))
+        for turn, one in enumerate(shape[:20]):
+            stray = turn > 0 and rng.random() < _STRAY
+            own = int(rng.integers(len(items))) if stray else first
+            made.append(
+                _Call(
+                    session=number,
+                    lane=own,
+                    moving=first,
+                    context=(0, 0) if plain else one,
+                    pick=int(rng.integers(items[own])),
+                )
+            )
+    return made
 
 
 def _filled(
@@ -231,28 +268,11 @@ def _filled(
 ) -> Pool:
     """Return sessions with questions drawn into them."""
     models = list(columns[0])
-    session: list[int] = []
-    lane: list[int] = []
-    moving: list[int] = []
-    context: list[tuple[int, int]] = []
-    picks: list[int] = []
-    for number in range(_SESSIONS):
-        shape = shapes[rng.integers(len(shapes))]
-        plain = rng.random() >= _SHARE_WITH_CONTEXT
-        first = int(rng.integers(len(lanes)))
-        for turn, one in enumerate(shape[:20]):
-            stray = turn > 0 and rng.random() < _STRAY
-            own = int(rng.integers(len(lanes))) if stray else first
-            session.append(number)
-            lane.append(own)
-            moving.append(first)
-            context.append((0, 0) if plain else one)
-            picks.append(int(rng.integers(len(columns[own][models[0]]))))
+    calls = _drawn([len(one[models[0]]) for one in columns], rng, shapes)
     taken = {
-        model: np.array([columns[a][model][b] for a, b in zip(lane, picks, strict=True)])
-        for model in models
+        model: np.array([columns[one.lane][model][one.pick] for one in calls]) for model in models
     }
-    shared = np.array(context)
+    shared = np.array([one.context for one in calls])
     served = [
         Served(entry=entry, out=np.maximum(1, taken[model][:, 2]), score=taken[model][:, 0])
         for model, entry in zip(models, entries, strict=True)
@@ -260,9 +280,9 @@ def _filled(
     return Pool(
         name=name,
         lanes=tuple(lanes),
-        session=np.array(session),
-        lane=np.array(lane),
-        moving=np.array(moving),
+        session=np.array([one.session for one in calls]),
+        lane=np.array([one.lane for one in calls]),
+        moving=np.array([one.moving for one in calls]),
         input=shared[:, 0] + np.maximum(1, taken[models[0]][:, 1]),
         cached=shared[:, 1],
         used=served[0],

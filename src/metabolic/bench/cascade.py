@@ -120,15 +120,25 @@ def _few(questions: tuple[Question, ...], half: int, seed: int) -> tuple[Questio
     return tuple(some[:: -(-len(some) // _QUICK_QUESTIONS)])
 
 
+def _halves(found: tuple[Case, ...], seed: int) -> tuple[list[Case], list[Case]]:
+    """Return the half to choose on and the half to report.
+
+    Raises:
+        ConfigError: one of them is empty.
+    """
+    chosen_on = [case for case in found if half_of(case.asked.id, seed) == 0]
+    reported = [case for case in found if half_of(case.asked.id, seed) == 1]
+    if not chosen_on or not reported:
+        message = f"{len(found)} questions are too few for two halves"
+        raise ConfigError(message)
+    return chosen_on, reported
+
+
 def _outcome(
     config: Config, options: Options, book: Book, found: tuple[Case, ...], *, began_s: float
 ) -> Outcome:
     """Choose on one half, report on the other."""
-    chosen_on = [case for case in found if half_of(case.asked.id, options.seed) == 0]
-    reported = [case for case in found if half_of(case.asked.id, options.seed) == 1]
-    if not chosen_on or not reported:
-        message = f"{len(found)} questions are too few for two halves"
-        raise ConfigError(message)
+    chosen_on, reported = _halves(found, options.seed)
     learned = policies.learn(
         chosen_on,
         tuple(sorted(book.deployments.values(), key=lambda one: one.name)),

@@ -79,17 +79,26 @@ def audit(  # noqa: PLR0913 - each is an option of the command
         options, prices=read_prices(prices), classify=classify, records=_records, progress=progress
     )
     if html is not None:
-        from metabolic.audit.html import html_report  # noqa: PLC0415 - only when asked for
-
-        try:
-            html.write_text(html_report(found), encoding="utf-8")
-        except OSError as exc:
-            message = f"{html}: {exc.strerror or exc}"
-            raise ConfigError(message) from exc
+        _write(html, found)
     if json:
         sys.stdout.write(msgspec.json.encode(found).decode() + "\n")
     else:
         _print(found)
+
+
+def _write(path: Path, found: Audit) -> None:
+    """Write the report as HTML.
+
+    Raises:
+        ConfigError: it cannot be written.
+    """
+    from metabolic.audit.html import html_report  # noqa: PLC0415 - only when asked for
+
+    try:
+        path.write_text(html_report(found), encoding="utf-8")
+    except OSError as exc:
+        message = f"{path}: {exc.strerror or exc}"
+        raise ConfigError(message) from exc
 
 
 def _files(paths: Iterable[Path]) -> tuple[Path, ...]:
