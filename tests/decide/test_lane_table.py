@@ -1,6 +1,7 @@
 """The table of lanes: names, counts, shrinkage, cuts, pins and exploration."""
 
 from collections import Counter
+from typing import Any
 
 import msgspec
 import pytest
@@ -30,7 +31,7 @@ SIGNALS = Signals(task="open_qa", lane="open_qa", expected_output_tokens=100)
 ASK = Ask(id="r", at_s=1.0, input_tokens=200)
 
 
-def tally(name: str, lane: str = LANE, *, labels: float = 200, share: float = 0.9, **more: object):
+def tally(name: str, lane: str = LANE, *, labels: float = 200, share: float = 0.9, **more: Any):
     return Tally(lane=lane, deployment=name, labels=labels, correct=labels * share, **more)
 
 
@@ -182,7 +183,7 @@ def test_tables_add_up_in_any_order(a, b, c):
 @given(st.lists(st.sampled_from([0.0, 0.5, 1.0]), max_size=30))
 @settings(max_examples=30)
 def test_observing_is_adding(labels):
-    tallies: dict = {}
+    tallies: dict[Any, Tally] = {}
     for one in labels:
         tallies |= observed(tallies, Seen(lanes=("a", "*"), deployment="x", correct=one))
     assert len(tallies) == (2 if labels else 0)
@@ -216,6 +217,7 @@ def test_malformed_answers_bound_what_can_be_right():
 
 def test_heads_of_ones_own_are_weighed_with_the_lane():
     lane, _ = on_lane(indexed(table_of(tally("cheap", labels=100, share=1.0))), ASK, SIGNALS)
+    assert lane is not None
     head = msgspec.structs.replace(
         SIGNALS, p_correct=(PCorrect(deployment="cheap", p_correct=0.0, evidence=100),)
     )

@@ -1,5 +1,7 @@
 """Which of several replicas answers."""
 
+from typing import Any
+
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
@@ -72,7 +74,7 @@ def test_a_decision_goes_to_the_replica_that_is_free():
         replace(deployment(name), model=Model(id="m", tier="tiny", active_parameters=500_000_000))
         for name in "ab"
     ]
-    busy = {"tpot_s": 0.02, "ttft_s": 0.1, "ttft_per_token_s": 0.001}
+    busy: dict[str, Any] = {"tpot_s": 0.02, "ttft_s": 0.1, "ttft_per_token_s": 0.001}
     loads = (
         Load(deployment="a", running=1, waiting=3, **busy),
         Load(deployment="b", running=0, **busy),

@@ -1,5 +1,7 @@
 """Conversations are routed as a whole."""
 
+from typing import Any
+
 import msgspec
 import pytest
 from hypothesis import given, settings
@@ -65,7 +67,7 @@ def test_a_short_prompt_does_not_bind_a_session():
 
 
 def test_an_easy_turn_stays_where_the_session_is_warm():
-    near = {"tokens": 20_100, "warm": warm(dear=20_000)}
+    near: dict[str, Any] = {"tokens": 20_100, "warm": warm(dear=20_000)}
     made = chosen("easy", turns=3, **near)
     assert stage(made) == "dear"
     assert made.plans  # those it was compared with stay in the record
@@ -81,7 +83,7 @@ def test_a_session_that_nothing_is_lost_by_moving_moves():
 
 
 def test_a_tool_result_goes_back_whatever_is_warm():
-    asked = {"turns": 3, "warm": warm(dear=20_000), "conversation_pin": "cheap"}
+    asked: dict[str, Any] = {"turns": 3, "warm": warm(dear=20_000), "conversation_pin": "cheap"}
     assert stage(chosen("easy", **asked)) == "cheap"
 
 

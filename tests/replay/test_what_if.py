@@ -2,6 +2,7 @@
 
 import json
 import random
+from typing import Any
 
 import msgspec
 import pytest
@@ -51,21 +52,21 @@ def world(count: int, *, seed: int, foreseen: float = 0.5) -> list[Act]:
 def test_the_truth_is_found_whatever_was_foreseen(foreseen):
     inside = 0
     for seed in range(60):
-        found = estimated("quality", world(600, seed=seed, foreseen=foreseen), quality)
+        found: Any = estimated("quality", world(600, seed=seed, foreseen=foreseen), quality)
         assert found.dr_low < found.dr < found.dr_high
         inside += found.dr_low <= 0.8 <= found.dr_high
     assert inside >= 51  # 95 % of 60 is 57
 
 
 def test_good_estimates_make_the_doubly_robust_interval_narrow():
-    found = estimated("quality", world(2000, seed=1, foreseen=0.8), quality)
+    found: Any = estimated("quality", world(2000, seed=1, foreseen=0.8), quality)
     assert found.dr_high - found.dr_low < 0.8 * (found.ips_high - found.ips_low)
     assert found.logged == pytest.approx(0.56, abs=0.05)
     assert found.difference_low > 0
 
 
 def test_few_effective_requests_say_nothing():
-    found = estimated("quality", world(60, seed=1), quality)
+    found: Any = estimated("quality", world(60, seed=1), quality)
     assert found.dr is None
     assert "effective" in found.why
 
@@ -74,7 +75,7 @@ def test_what_was_never_possible_says_nothing():
     never = [
         Act(weight=0.0, supported=False, got=Outcome(1.0), foreseen=Outcome()) for _ in range(500)
     ]
-    found = estimated("quality", never, quality)
+    found: Any = estimated("quality", never, quality)
     assert (found.support_ratio, found.dr) == (0.0, None)
     assert "could have been drawn on 0%" in found.why
 
@@ -83,7 +84,9 @@ def test_without_labels_there_is_no_quality_but_there_are_costs():
     unlabelled = [
         msgspec.structs.replace(one, got=Outcome(None, 1.0, None)) for one in world(900, seed=2)
     ]
-    found = {one.name: one for one in judged("p", unlabelled, unusable=0, explored=9).measures}
+    found: dict[str, Any] = {
+        one.name: one for one in judged("p", unlabelled, unusable=0, explored=9).measures
+    }
     assert "labels" in found["quality"].why
     assert found["cost_usd"].ips == pytest.approx(1.0, abs=0.2)
 
@@ -143,7 +146,7 @@ def test_a_ledger_is_evaluated_and_says_what_it_cannot():
     same = evaluate(ledger, "preference:0.5", labels)
     assert same.records > 200
     assert same.explored_ratio > 0.5
-    by_name = {one.name: one for one in same.measures}
+    by_name: dict[str, Any] = {one.name: one for one in same.measures}
     assert by_name["quality"].why is None
     assert by_name["quality"].ips_low <= 1.0 <= by_name["quality"].ips_high
     gone = evaluate(ledger, "always:nobody", labels)
