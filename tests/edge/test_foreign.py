@@ -32,7 +32,7 @@ def kinds(events: bytes) -> list[str]:
     return [line[7:].decode() for line in events.splitlines() if line.startswith(b"event: ")]
 
 
-def datas(events: bytes) -> list[Any]:
+def bodies(events: bytes) -> list[Any]:
     return [json.loads(line[6:]) for line in events.splitlines() if line.startswith(b"data: ")]
 
 
@@ -90,12 +90,12 @@ def test_text_reasoning_and_two_tools_become_blocks_of_their_own() -> None:
     usage = {"prompt_tokens": 5, "completion_tokens": 7}
     out += events.feed(chunk({}, "tool_calls") + chunk({}, usage=usage))
     out += events.finish(META)
-    opened = [one["content_block"]["type"] for one in datas(out) if "content_block" in one]
+    opened = [one["content_block"]["type"] for one in bodies(out) if "content_block" in one]
     assert opened == ["thinking", "text", "tool_use", "tool_use"]
     assert kinds(out).count("content_block_start") == kinds(out).count("content_block_stop") == 4
     assert kinds(out)[0] == "message_start"
     assert kinds(out)[-2:] == ["message_delta", "message_stop"]
-    last = datas(out)[-2]
+    last = bodies(out)[-2]
     assert (last["delta"]["stop_reason"], last["metabolic"]) == ("tool_use", {"decision": "d"})
     assert (last["usage"]["input_tokens"], last["usage"]["output_tokens"]) == (5, 7)
 
@@ -120,7 +120,7 @@ def test_a_message_that_breaks_off_has_no_stop() -> None:
     events.feed(chunk({"content": "half"}))
     out = events.fail(b'data: {"error":{"message":"broke","code":"upstream_timeout"}}\n\n')
     assert kinds(out) == ["error"]
-    assert datas(out)[0]["error"] == {"type": "timeout_error", "message": "broke"}
+    assert bodies(out)[0]["error"] == {"type": "timeout_error", "message": "broke"}
 
 
 def test_what_is_anthropics_already_comes_back_as_it_is() -> None:
@@ -137,6 +137,6 @@ def test_a_response_that_breaks_off_is_failed_and_never_completed() -> None:
     assert kinds(out)[:2] == ["response.created", "response.in_progress"]
     assert kinds(out)[-1] == "response.failed"
     assert "response.completed" not in kinds(out)
-    assert datas(out)[-1]["response"]["error"] == {"code": "c", "message": "broke"}
-    numbers = [one["sequence_number"] for one in datas(out)]
+    assert bodies(out)[-1]["response"]["error"] == {"code": "c", "message": "broke"}
+    numbers = [one["sequence_number"] for one in bodies(out)]
     assert numbers == list(range(len(numbers)))
