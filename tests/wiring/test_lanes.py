@@ -3,6 +3,7 @@
 import json
 import urllib.error
 import urllib.request
+from typing import Any
 
 import msgspec
 import pytest
@@ -30,7 +31,7 @@ def text_of(tmp_path, more: str = "") -> str:
 
 
 def lanes_of(tmp_path, more: str = "[lanes]\nmode = 'route'\nmin_labels = 1\n"):
-    told: list = []
+    told: list[Any] = []
     config = parse(text_of(tmp_path, more), source="test.toml")
     return Lanes(config, clock=RealClock(), publish=told.append), told
 
@@ -106,7 +107,7 @@ def test_a_pin_to_nobody_is_a_mistake():
         parse(text + '[[lane]]\nname = "*"\ndeployment = "gone"\n', source="t")
 
 
-def post(url: str, body: dict, **headers: str) -> tuple[int, dict]:
+def post(url: str, body: dict[str, Any], **headers: str) -> tuple[int, dict[str, Any]]:
     made = urllib.request.Request(  # noqa: S310 - loopback
         url, json.dumps(body).encode(), {"content-type": "application/json"} | headers
     )
@@ -129,7 +130,7 @@ def test_feedback_end_to_end():
             given = {"id": answer["id_"], "score": 0.75}
             assert post(f"{running.base_url}/feedback", given)[0] == 202
             assert post(f"{running.base_url}/feedback", given)[0] == 200
-            runtime = running.server.app.runtime
+            runtime: Any = running.server.app.runtime
             runtime._lanes.turn()
             runtime._lanes._tell()
             status, again = post(url, chat, **{"metabolic-task": "my-label"})
