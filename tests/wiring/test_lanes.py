@@ -136,4 +136,5 @@ def test_feedback_end_to_end():
             status, again = post(url, chat, **{"metabolic-task": "my-label"})
             assert runtime.decision(again["id_"]).lane == "my-label@local"
             status, other = post(url, chat)
-            assert runtime.decision(other["id_"]).lane is None or status == 200
+            assert status == 200
+            assert runtime.decision(other["id_"]).lane != "my-label@local"
