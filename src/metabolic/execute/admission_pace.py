@@ -1,11 +1,12 @@
 """Learns from answers how fast each deployment is; what it learned goes into the next ``Load``.
 
-On a request's path only sums are added up (microseconds); the constants are solved for in the
-background, once a period.
+On a request's path an answer is only put in a list; sums are added up and the constants solved
+for in the background, once a period. Of a period with very many answers the latest count.
 """
 
 __all__ = ["Paces"]
 
+from collections import deque
 from collections.abc import Iterable
 
 from metabolic.core.attempt import Attempt
@@ -15,6 +16,12 @@ from metabolic.decide.roofline import Constants, Pace, believed, constants, obse
 _LEAST_TOKENS = 2
 _TELLING_TOKENS = 16
 """A whole answer of so many tokens tells what each took."""
+
+_WAITING = 64
+"""So many spans of a deployment wait for the period's end; more would tell little that is new."""
+
+_Span = tuple[float, float, float, float, bool]
+"""Seconds, batch, prompt tokens, output tokens; whether the prompt is in it."""
 
 
 class Paces:
@@ -28,7 +35,7 @@ class Paces:
         }
         self._paces: dict[str, Pace] = {}
         self._found: dict[str, Constants] = {}
-        self._changed: set[str] = set()
+        self._waiting: dict[str, deque[_Span]] = {}
 
     def saw(self, attempt: Attempt, *, batch: float, began_s: float) -> float | None:
         """Learn from a whole answer; return the seconds of each token, where it was streamed.
@@ -40,46 +47,43 @@ class Paces:
             return None
         name, output = attempt.call.deployment, usage.output_tokens
         fresh = float(max(0, usage.input_tokens - (usage.cached_tokens or 0)))
-        belief, pace = self._belief.get(name), self._paces.get(name, Pace())
-        first_s, each_s = attempt.first_token_s, None
-        if first_s is None or output < _LEAST_TOKENS:
-            seconds = attempt.ended_s - began_s
-            pace = observe(
-                pace,
-                seconds=seconds,
-                batch=batch,
-                prompt_tokens=fresh,
-                output_tokens=output,
-                belief=belief,
-            )
-            if output >= _TELLING_TOKENS:
-                known = self._found.get(name) or belief
-                prompt_s = 0.0 if known is None else known.overhead_s + known.prompt_s * fresh
-                each_s = max(0.0, seconds - prompt_s) / output or None
-        else:
-            seconds, rest_s = first_s - began_s, attempt.ended_s - first_s
-            pace = observe(pace, seconds=seconds, batch=batch, prompt_tokens=fresh, belief=belief)
-            pace = observe(
-                pace,
-                seconds=rest_s,
-                batch=batch,
-                output_tokens=output - 1,
-                first=False,
-                belief=belief,
-            )
-            each_s = rest_s / (output - 1)
-        self._paces[name] = pace
-        self._changed.add(name)
-        return each_s
+        waiting = self._waiting.get(name)
+        if waiting is None:
+            waiting = self._waiting[name] = deque(maxlen=_WAITING)
+        first_s = attempt.first_token_s
+        if first_s is not None and output >= _LEAST_TOKENS:
+            rest_s = attempt.ended_s - first_s
+            waiting.append((first_s - began_s, batch, fresh, 0.0, True))
+            waiting.append((rest_s, batch, 0.0, output - 1.0, False))
+            return rest_s / (output - 1)
+        seconds = attempt.ended_s - began_s
+        waiting.append((seconds, batch, fresh, float(output), True))
+        if output < _TELLING_TOKENS:
+            return None
+        known = self._found.get(name) or self._belief.get(name)
+        prompt_s = 0.0 if known is None else known.overhead_s + known.prompt_s * fresh
+        return max(0.0, seconds - prompt_s) / output or None
 
     def refit(self) -> bool:
         """Solve anew for who has answered since; say whether there was anybody."""
-        changed, self._changed = self._changed, set()
-        for name in changed:
-            found = constants(self._paces[name], self._belief.get(name))
+        waiting, self._waiting = self._waiting, {}
+        for name, spans in waiting.items():
+            belief, pace = self._belief.get(name), self._paces.get(name, Pace())
+            for seconds, batch, prompt, output, first in spans:
+                pace = observe(
+                    pace,
+                    seconds=seconds,
+                    batch=batch,
+                    prompt_tokens=prompt,
+                    output_tokens=output,
+                    first=first,
+                    belief=belief,
+                )
+            self._paces[name] = pace
+            found = constants(pace, belief)
             if found is not None:
                 self._found[name] = found
-        return bool(changed)
+        return bool(waiting)
 
     def found(self) -> dict[str, Constants]:
         """Return the constants of every deployment that is known by now."""
