@@ -63,6 +63,36 @@ def test_two_stages_never_meet_at_one_replica():
     assert sorted(one.deployment for one in found) == ["a", "b"]
 
 
+def test_one_that_is_leaving_gets_nothing_while_another_can():
+    both = (candidate("a", 0.1, 1.0), candidate("b", 5.0, 9.0))
+    moved = placed((Stage(deployment="a"),), both, BOTH, leaving=frozenset("a"))
+    assert moved[0].deployment == "b"
+    alone = (candidate("a", 0.1, 1.0), candidate("b", 0.1, 1.0, "not answering"))
+    stays = placed((Stage(deployment="a"),), alone, BOTH, leaving=frozenset("ab"))
+    assert stays[0].deployment == "a"
+
+
+def test_a_decision_goes_around_a_replica_that_is_to_sleep_and_keeps_it_to_fall_back_on():
+    twins = [replace(deployment(name), model=Model(id="m", tier="tiny")) for name in "ab"]
+    loads = tuple(Load(deployment=name, leaving=name == "a") for name in "ab")
+    found = decide(
+        Ask(id="q", at_s=0.0, input_tokens=10),
+        Signals(),
+        replace(situation_of(*twins), load=loads),
+        policy_of(),
+    )
+    assert [one.deployment for one in found.stages] == ["b"]
+    assert [one.deployment for one in found.fallbacks] == ["a"]
+
+
+def test_two_pools_of_one_model_are_no_replicas():
+    pools = [
+        replace(deployment(name), kind="pool", model=Model(id="m", tier="tiny")) for name in "ab"
+    ]
+    assert siblings(pools) == {}
+    assert siblings([replace(one, kind="server") for one in pools]) == BOTH
+
+
 def test_siblings_are_of_one_model_and_can_do_the_same():
     twins = [replace(deployment(name), model=Model(id="m", tier="tiny")) for name in "ab"]
     other = replace(twins[0], name="c", capabilities=("chat",))

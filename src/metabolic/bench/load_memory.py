@@ -22,13 +22,13 @@ kind = "jsonl"
 path = "{path}"
 [[deployment]]
 name = "a"
-kind = "pool"
+kind = "server"
 base_url = "http://127.0.0.1:9/v1"
 backend = "fake"
 slots = 64
 [[deployment]]
 name = "b"
-kind = "pool"
+kind = "server"
 base_url = "http://127.0.0.1:9/v1"
 backend = "fake"
 slots = 64

@@ -55,7 +55,7 @@ def fleet_of(kinds: dict[str, Kind], *, model: str, parameters: int, device: str
                 Deployment(
                     name=name,
                     model=Model(id=model, tier="medium", active_parameters=parameters),
-                    kind="pool",
+                    kind="server",
                     device=f"{device}-{name}",
                     prefill_tokens_per_s=1.0 / kind.prompt_s,
                     decode_tokens_per_s=1.0 / (kind.base_s + kind.each_s),

@@ -39,6 +39,12 @@ def _problems(config: Config) -> Iterable[tuple[str, str]]:
     if not is_loopback(config.server.host) and not config.keys:
         problem = "is reachable from other machines: add a [[key]], or listen on 127.0.0.1"
         yield "[server] host", f"{config.server.host} {problem}"
+    admin = config.admin
+    if not is_loopback(admin.host) and not config.keys:
+        problem = "is reachable from other machines: add a [[key]], or listen on 127.0.0.1"
+        yield "[admin] host", f"{admin.host} {problem}"
+    if admin.port and (admin.host, admin.port) == (config.server.host, config.server.port):
+        yield "[admin] port", "is the gateway's own: leave it out to share the listener"
     zone = config.energy.zone
     if zone is not None and intensity_of(zone) is None:
         yield "[energy] zone", f'"{zone}" is not known: set g_per_kwh; known: {", ".join(zones())}'
@@ -73,7 +79,7 @@ def _deployment(deployment: DeploymentTable) -> Iterable[tuple[str, str]]:
     elif deployment.base_url is None:
         yield f"{where} base_url", f"is missing: a {deployment.kind} deployment needs one"
     if deployment.kind == "remote" and deployment.device is not None:
-        yield f"{where} device", 'belongs to deployments on this machine: kind = "pool"'
+        yield f"{where} device", 'belongs to deployments on this machine: kind = "server" or "pool"'
     prices = deployment.input_usd_per_million_tokens, deployment.output_usd_per_million_tokens
     if (prices[0] is None) != (prices[1] is None):
         yield where, "give both input_ and output_usd_per_million_tokens, or neither"

@@ -14,6 +14,7 @@ from typing import Any, Literal, NoReturn, TypeVar, cast
 import msgspec
 
 from metabolic.config import tables
+from metabolic.config.admin import AdminTable
 from metabolic.config.capacity import CapacityTable
 from metabolic.config.check import check
 from metabolic.config.lanes import LanesTable, PinTable
@@ -42,6 +43,7 @@ T = TypeVar("T", bound=msgspec.Struct)
 
 _TABLES: dict[str, type[msgspec.Struct]] = {
     "server": ServerTable,
+    "admin": AdminTable,
     "profile": ProfileTable,
     "energy": EnergyTable,
     "sense": SenseTable,

@@ -29,6 +29,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 from metabolic.account.zones import WORLD_G_PER_KWH, intensity_of
+from metabolic.config.admin import AdminTable
 from metabolic.config.capacity import CapacityTable
 from metabolic.config.lanes import LanesTable, PinTable
 from metabolic.config.secret import Secret
@@ -181,15 +182,16 @@ class DeploymentTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """``[[deployment]]``: a model somewhere that can answer.
 
     ``local`` needs ``model``, an id of the catalogue; the others need ``base_url``. ``engine``
-    says what answers there; ``openai`` is anything compatible. ``pool`` is a fleet of replicas
-    that picks among them itself; ``remote`` an API that bills per token. ``backend`` ``None`` is
+    says what answers there; ``openai`` is anything compatible. ``server`` is one engine of
+    your own, ``pool`` a fleet of replicas that picks among them itself; ``remote`` an API that
+    bills per token. ``backend`` ``None`` is
     the engine's. Prices are dollars per million tokens; ``None`` is unknown.
-    ``device`` is the one of this machine that a ``pool`` runs on, ``usd_per_hour`` its rent.
+    ``device`` is the one of this machine that it runs on, ``usd_per_hour`` its rent.
     ``options`` are the backend's own (a proxy, headers, a CA file), for all but ``local``.
     """
 
     name: Name
-    kind: Literal["local", "remote", "pool"] = "remote"
+    kind: Literal["local", "remote", "pool", "server"] = "remote"
     model: str | None = None
     base_url: Url | None = None
     upstream_model: str | None = None
@@ -340,6 +342,7 @@ class Config(Struct, frozen=True, kw_only=True):
     """
 
     server: ServerTable = ServerTable()
+    admin: AdminTable = AdminTable()
     keys: tuple[KeyTable, ...] = ()
     profile: ProfileTable = ProfileTable()
     energy: EnergyTable = EnergyTable()

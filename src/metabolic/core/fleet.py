@@ -82,11 +82,14 @@ class Deployment(Struct, frozen=True, kw_only=True, gc=False):
     ``tasks`` restricts it to task types where it is proven, ``()`` is all. ``load_s`` and
     ``memory_bytes`` are what it takes to wake it. ``device`` is the meter it draws from; ``None``
     for a remote API. ``usd_per_hour`` is what the machine is rented for; ``None`` is not rented.
+
+    ``kind``: ``local`` is a process of ours; ``server`` one engine that others started, of which
+    several may be replicas; ``pool`` balances replicas of its own; ``remote`` bills per token.
     """
 
     name: str
     model: Model
-    kind: Literal["local", "remote", "pool"] = "remote"
+    kind: Literal["local", "remote", "pool", "server"] = "remote"
     device: str | None = None
     capabilities: tuple[Capability, ...] = ("chat",)
     price: Price | None = None
@@ -136,7 +139,8 @@ class Load(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     What its answers have shown of late: the next token takes ``tpot_s`` plus
     ``tpot_per_answer_s x running ^ 0.8``, the first ``ttft_s`` plus ``ttft_per_token_s`` for each
     fresh token of the prompt. ``limit`` is how many answers admission lets it work on at once,
-    ``wake_s`` what its last starts took.
+    ``wake_s`` what its last starts took, ``wake_j`` the joules of it above what it draws asleep.
+    ``leaving``: it is to sleep soon, and gets no work that a replica can do.
     """
 
     deployment: str
@@ -158,6 +162,9 @@ class Load(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     ttft_per_token_s: float | None = None
     limit: int | None = None
     wake_s: float | None = None
+    wake_j: float | None = None
+    wake_j_origin: Origin | None = None
+    leaving: bool = False
 
 
 class Situation(Struct, frozen=True, kw_only=True, gc=False):

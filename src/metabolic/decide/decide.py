@@ -32,7 +32,7 @@ from metabolic.decide.sessions import whole
 from metabolic.decide.staging import timed
 from metabolic.decide.strained import choose_for, heat_of, interchangeable
 
-DECISION_VERSION = 3
+DECISION_VERSION = 4
 """Raised whenever the same inputs may give another decision; replay compares equal versions."""
 
 _MAX_FALLBACKS = 3
@@ -57,7 +57,7 @@ def decide(
     if prepared.lanes is not None:
         lane, pin = on_lane(prepared.lanes, ask, signals)
         signals = signals if lane is None else with_evidence(signals, lane)
-    seen = view(ask, signals, situation.metabolic, prepared)
+    seen = view(ask, signals, situation.metabolic, prepared, situation.load)
     loads = {load.deployment: load for load in situation.load}
     candidates: list[Candidate] = []
     fit: list[Fit] = []
@@ -373,7 +373,8 @@ def _decision(  # noqa: PLR0913 - one keyword for each part of a decision
 ) -> Decision:
     """Put the decision together; a certified one has its certificate's checkpoints only."""
     if seen.prepared.replicas and certificate is None:
-        found = at_replicas(stages, fallbacks, candidates, interchangeable(seen), seen.ask)
+        equal, leaving = interchangeable(seen), seen.leaving
+        found = at_replicas(stages, fallbacks, candidates, equal, seen.ask, leaving=leaving)
         stages, fallbacks = found
     if certificate is None:
         checkpoints = seen.policy.checkpoints

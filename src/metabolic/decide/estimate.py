@@ -57,6 +57,7 @@ _CURVES = ((1.4, 1.1), (0.2, 1.3), (-1.2, 1.3))
 """Intercept at 1e9 parameters and slope per decade, for simple, medium and complex queries."""
 
 _COLD = frozenset({"stopped", "asleep", "starting"})
+_DOWN = frozenset({"stopped", "asleep"})
 
 _SIZES = ("tiny", "small", "medium", "large")
 """In the order of ``Signals.odds_ratio``."""
@@ -118,6 +119,7 @@ class View(Struct, frozen=True, kw_only=True):
     """One request against the prepared fleet: what is the same for all deployments.
 
     ``warm`` and ``learned`` are by deployment. ``strain`` is ``None`` on a calm machine.
+    ``leaving`` are replicas that are to sleep soon.
     """
 
     ask: Ask
@@ -131,6 +133,7 @@ class View(Struct, frozen=True, kw_only=True):
     strain: Strain | None
     warm: dict[str, int]
     learned: dict[str, tuple[float, int]]
+    leaving: frozenset[str] = frozenset()
 
 
 def size_prior(model: Model) -> tuple[float, float, float]:
@@ -230,7 +233,13 @@ def _seconds(deployment: Deployment) -> Rates | None:
     return None if fresh is None or output is None else Rates(fresh, 0.0, output)
 
 
-def view(ask: Ask, signals: Signals, metabolic: MetabolicState, prepared: Prepared) -> View:
+def view(
+    ask: Ask,
+    signals: Signals,
+    metabolic: MetabolicState,
+    prepared: Prepared,
+    load: tuple[Load, ...] = (),
+) -> View:
     """Return what every deployment's estimate for this request starts from."""
     output = signals.expected_output_tokens
     if ask.max_output_tokens is not None:
@@ -247,7 +256,13 @@ def view(ask: Ask, signals: Signals, metabolic: MetabolicState, prepared: Prepar
         strain=strain_of(metabolic, prepared.policy.profile),
         warm={one.deployment: one.prefix_tokens for one in ask.warm} if ask.warm else {},
         learned=_learned(signals) if signals.p_correct else {},
+        leaving=_leaving(load) if prepared.replicas else frozenset(),
     )
+
+
+def _leaving(load: tuple[Load, ...]) -> frozenset[str]:
+    """Return who is to sleep soon."""
+    return frozenset([one.deployment for one in load if one.leaving])
 
 
 def _learned(signals: Signals) -> dict[str, tuple[float, int]]:
@@ -271,6 +286,7 @@ def estimate(seen: View, known: Known, load: Load | None) -> Estimate:
     marginal = 0.0
     if energy is not None:
         energy, marginal = _joules(energy, load)
+        marginal += _wake_j(load)
         net += marginal * usd_per_j
         carbon = carbon_g(energy, g_per_kwh=seen.policy.g_per_kwh)
     elif cost is None or known.local:
@@ -372,3 +388,10 @@ def _wake_s(known: Known, load: Load) -> float:
     if load.state not in _COLD:
         return 0.0
     return load.wake_s if load.wake_s is not None else known.deployment.load_s or 0.0
+
+
+def _wake_j(load: Load | None) -> float:
+    """Return the joules this answer would wake it with, as measured; 0 while it is up."""
+    if load is None or load.wake_j is None or load.state not in _DOWN:
+        return 0.0
+    return load.wake_j

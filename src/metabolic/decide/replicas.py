@@ -6,6 +6,9 @@ and what the meter would read more. Any that would be done within ``IN_TIME`` of
 do, or without a deadline within ``NEARLY`` of the soonest; among these the fewest marginal joules
 win. So work gathers where a batch runs already and leaves a replica that may then sleep, as long as
 nobody is late for it. One that must wake first is only asked when no other is in time.
+
+One that is leaving (it is to sleep) gets nothing while another can; it stays a fallback. An
+endpoint that balances replicas of its own (``kind = "pool"``) is nobody's replica.
 """
 
 __all__ = ["IN_TIME", "NEARLY", "at_replicas", "placed", "siblings"]
@@ -32,9 +35,14 @@ _BIN_J = 0.05
 
 
 def siblings(deployments: Iterable[Deployment]) -> dict[str, tuple[str, ...]]:
-    """Return, for each deployment that has any, the names of all replicas, its own among them."""
+    """Return, for each deployment that has any, the names of all replicas, its own among them.
+
+    A pool has none: it picks among its own, and sees load that nobody sees from here.
+    """
     found: dict[object, list[str]] = {}
     for one in deployments:
+        if one.kind == "pool":
+            continue
         key = (one.model.id, one.kind, tuple(sorted(one.capabilities)), one.tasks, one.price)
         found.setdefault(key, []).append(one.name)
     groups = [tuple(sorted(names)) for names in found.values() if len(names) > 1]
@@ -47,6 +55,7 @@ def placed(
     replicas: Mapping[str, tuple[str, ...]],
     *,
     deadline_s: float | None = None,
+    leaving: frozenset[str] = frozenset(),
 ) -> tuple[Stage, ...]:
     """Return the stages, each at the best of its replicas; no two at the same one."""
     if not any(stage.deployment in replicas for stage in stages):
@@ -63,7 +72,10 @@ def placed(
         free = [
             one for one in names if one in fit and (one == stage.deployment or one not in taken)
         ]
-        best = _best(free, fit, deadline_s) if len(free) > 1 else stage.deployment
+        if leaving:
+            free = [one for one in free if one not in leaving] or free
+        alone = len(free) < 2 and stage.deployment not in leaving  # noqa: PLR2004 - a choice
+        best = stage.deployment if alone or not free else _best(free, fit, deadline_s)
         taken.add(best)
         made.append(stage if best == stage.deployment else replace(stage, deployment=best))
     return tuple(made)
@@ -75,6 +87,8 @@ def at_replicas(
     candidates: Sequence[Candidate],
     replicas: Mapping[str, tuple[str, ...]],
     ask: Ask,
+    *,
+    leaving: frozenset[str] = frozenset(),
 ) -> tuple[tuple[Stage, ...], tuple[Stage, ...]]:
     """Return stages and fallbacks, each at its replica: who gave a place up stands by.
 
@@ -83,7 +97,7 @@ def at_replicas(
     if ask.pin is not None or ask.conversation_pin is not None:
         return stages, fallbacks
     deadline_s = ask.limits.deadline_s
-    moved = placed(stages, candidates, replicas, deadline_s=deadline_s)
+    moved = placed(stages, candidates, replicas, deadline_s=deadline_s, leaving=leaving)
     if moved is stages:
         return stages, fallbacks
     names = {new.deployment: old.deployment for old, new in zip(stages, moved, strict=True)}
