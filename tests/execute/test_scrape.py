@@ -6,12 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from metabolic import plugins
+from metabolic.core.engine import MetricNames
 from metabolic.core.fleet import Endpoint, Load
 from metabolic.execute.clock import ManualClock
 from metabolic.execute.health import Health
-from metabolic.execute.scrape import Scraper, Seen, Target, heard
+from metabolic.execute.scrape import Scraper, Seen, Target, fetch, heard
 from metabolic.execute.scrape_read import Observed, loads, metrics, ollama, slots
 from metabolic.execute.snapshot import Snapshot
+from metabolic.testing.fakeengines import FakeEngine
 from metabolic.testing.fleets import deployment, fleet_of
 
 VLLM = """# HELP vllm:num_requests_running Number of requests in model execution batches.
@@ -61,6 +64,27 @@ def test_sglang_tells_usage_capacity_and_hits():
     assert seen is not None
     assert (seen.running, seen.waiting, seen.kv_capacity_tokens) == (5, 1, 9000)
     assert (seen.kv_used_ratio, seen.hit_ratio) == (0.4, 0.2)
+
+
+def test_names_of_the_engine_s_traits_come_first():
+    page = LLAMACPP + "llamacpp:n_drafted_total 5\nllamacpp:spec_decode_num_draft_tokens_total 9\n"
+    own = metrics(
+        page.replace("spec_decode_num_draft_tokens", "mine"), MetricNames(running="llamacpp:n")
+    )
+    named = metrics(page, MetricNames(draft_tokens="llamacpp:requests_deferred"))
+    assert own is not None
+    assert named is not None
+    assert (own.running, own.drafted) == (1, 5.0), "what is not there falls back"
+    assert (named.drafted, named.running) == (2.0, 1)
+
+
+@pytest.mark.parametrize("name", ["vllm", "sglang", "llamacpp", "tgi", "tensorrt-llm"])
+def test_a_target_asks_the_page_of_its_engine_by_its_names(name: str):
+    traits = plugins.traits(name)
+    endpoint = Endpoint(deployment="d", base_url="http://x/v1", model="m", engine=name)
+    target = Target.of(endpoint, traits)
+    assert (target.path, target.names) == (traits.metrics_path, traits.metrics)
+    assert (Target.of(endpoint).path, Target.of(endpoint).names) == ("/metrics", None)
 
 
 def test_sglang_loads_are_those_of_all_ranks():
@@ -199,3 +223,30 @@ def test_a_snapshot_tells_what_engines_said_until_it_is_stale():
     assert (one.state, one.kv_used_ratio, other.state) == ("asleep", 0.33, "warm")
     asyncio.run(clock.advance(4.0))
     assert snapshot.loads()[0].kv_used_ratio is None
+
+
+async def once(name: str) -> tuple[Scraper, list[tuple[str, Seen]]]:
+    heard_of: list[tuple[str, Seen]] = []
+    async with FakeEngine(name) as engine:
+        endpoint = Endpoint(deployment="d", base_url=engine.base_url, model="fake", engine=name)
+        scraper = Scraper(
+            lambda: [Target.of(endpoint, plugins.traits(name))],
+            clock=ManualClock(),
+            fetch=fetch,
+            in_flight=lambda _: 0,
+            heard=lambda deployment, seen: heard_of.append((deployment, seen)),
+        )
+        await scraper.once()
+    return scraper, heard_of
+
+
+@pytest.mark.parametrize("name", ["vllm", "sglang", "llamacpp", "tgi", "tensorrt-llm", "ollama"])
+def test_each_fake_engine_is_heard_by_its_own_pages(name: str):
+    scraper, heard_of = asyncio.run(once(name))
+    [(deployment, seen)] = heard_of
+    said = seen.observed
+    assert (deployment, scraper.failures) == ("d", 0)
+    if name == "tensorrt-llm":
+        assert said.running is None, "its page tells times only: unknown, not zero"
+    else:
+        assert (said.running if name != "ollama" else said.asleep) is not None

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from msgspec import Struct
 from msgspec.structs import replace
 
+from metabolic.core.engine import EngineTraits, MetricNames
 from metabolic.core.fleet import Endpoint, Load
 from metabolic.core.ports import Clock
 from metabolic.execute import scrape_read
@@ -37,21 +38,29 @@ Fetch = Callable[[str, str | None], Awaitable[bytes | None]]
 
 
 class Target(Struct, frozen=True, kw_only=True):
-    """One endpoint to ask: its address without ``/v1``, the upstream's name of the model."""
+    """One endpoint to ask: its address without ``/v1``, the upstream's name of the model.
+
+    ``path`` is its metrics page and ``names`` those on it; ``None``: whichever engine it turns
+    out to be.
+    """
 
     deployment: str
     root: str
     model: str
     api_key: str | None = None
+    path: str = "/metrics"
+    names: MetricNames | None = None
 
     @classmethod
-    def of(cls, endpoint: Endpoint) -> "Target":
-        """Return the target for an endpoint."""
+    def of(cls, endpoint: Endpoint, traits: EngineTraits | None = None) -> "Target":
+        """Return the target for an endpoint; ``traits`` are those of its engine, where known."""
         return cls(
             deployment=endpoint.deployment,
             root=endpoint.base_url.rstrip("/").removesuffix("/v1"),
             model=endpoint.model,
             api_key=endpoint.api_key,
+            path="/metrics" if traits is None else traits.metrics_path or "/metrics",
+            names=None if traits is None else traits.metrics,
         )
 
 
@@ -142,12 +151,11 @@ class Scraper:
         """Return what an engine says, by the pages its kind has."""
         observed = None
         if asked.dialect != "ollama":
-            page = await self._fetch(f"{target.root}/metrics", target.api_key)
-            observed = (
-                None if page is None else scrape_read.metrics(page.decode("utf-8", "replace"))
-            )
+            page = await self._page(target, target.path)
+            if page is not None:
+                observed = scrape_read.metrics(page.decode("utf-8", "replace"), target.names)
         if asked.dialect in {None, "ollama"} and observed is None:
-            page = await self._fetch(f"{target.root}/api/ps", target.api_key)
+            page = await self._page(target, "/api/ps")
             observed = None if page is None else scrape_read.ollama(page, target.model)
         if (observed is None and asked.dialect in {None, "llamacpp"}) or (
             observed is not None and observed.engine == "llamacpp"

@@ -1,7 +1,8 @@
 """What engines say of their load, read from their own words: names differ, the meaning does not.
 
-An engine is known by the prefix of its metrics, so an OpenAI-compatible endpoint needs no setting.
-What a name does not say is ``None``. Counters are returned as they stand: rates are the scraper's.
+An engine is known by the prefix of its metrics, so an OpenAI-compatible endpoint needs no setting;
+where the configuration names the engine, the names of its traits are looked for first. What a
+name does not say is ``None``. Counters are returned as they stand: rates are the scraper's.
 
 Source of the names: vLLM 0.33, SGLang 0.5, llama.cpp server, TGI 3, TensorRT-LLM: their released
 code and documentation.
@@ -13,7 +14,9 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
+from metabolic.core.engine import MetricNames
 from metabolic.core.exposition import Sample, parse
 
 
@@ -89,8 +92,8 @@ DIALECTS = (
         prefix="llamacpp:",
         running=("llamacpp:requests_processing",),
         waiting=("llamacpp:requests_deferred",),
-        drafted=("llamacpp:n_drafted_total", "llamacpp:draft_tokens_total"),
-        accepted=("llamacpp:n_accepted_total", "llamacpp:draft_tokens_accepted_total"),
+        drafted=("llamacpp:spec_decode_num_draft_tokens_total", "llamacpp:n_drafted_total"),
+        accepted=("llamacpp:spec_decode_num_accepted_tokens_total", "llamacpp:n_accepted_total"),
     ),
     Dialect(
         engine="tgi",
@@ -111,10 +114,26 @@ DIALECTS = (
 """The engines whose metrics are understood."""
 
 
-def metrics(text: str) -> Observed | None:
+_NAMED = (
+    ("running", "running"),
+    ("waiting", "waiting"),
+    ("kv_used", "kv_used_ratio"),
+    ("kv_capacity", "kv_total_tokens"),
+    ("prefix_queries", "prefix_queries"),
+    ("prefix_hits", "prefix_hits"),
+    ("preemptions", "preemptions"),
+    ("drafted", "draft_tokens"),
+    ("accepted", "accepted_tokens"),
+    ("hit_ratio", "prefix_hit_ratio"),
+)
+"""What a dialect calls a figure, and what an engine's traits call it."""
+
+
+def metrics(text: str, names: MetricNames | None = None) -> Observed | None:
     """Return what an engine's ``/metrics`` say; ``None``: no engine that is known.
 
-    Replicas of one endpoint (labels) are added up; shares are averaged.
+    ``names`` are those of the engine's traits and come first. Replicas of one endpoint (labels)
+    are added up; shares are averaged.
     """
     for dialect in DIALECTS:
         if dialect.prefix in text:
@@ -122,8 +141,18 @@ def metrics(text: str) -> Observed | None:
             for sample in parse(text, prefix=dialect.prefix):
                 named.setdefault(sample.name, []).append(sample)
             if named:
-                return _observed(dialect, named)
+                return _observed(dialect if names is None else _with(dialect, names), named)
     return None
+
+
+def _with(dialect: Dialect, names: MetricNames) -> Dialect:
+    """Return a dialect that looks for an engine's own names first."""
+    found: dict[str, tuple[str, ...]] = {}
+    for ours, theirs in _NAMED:
+        name: str | None = getattr(names, theirs)
+        if name is not None:
+            found[ours] = (name, *getattr(dialect, ours))
+    return replace(dialect, **found) if found else dialect
 
 
 def _observed(dialect: Dialect, named: Mapping[str, list[Sample]]) -> Observed:

@@ -5,6 +5,7 @@ __all__ = ["Capacity"]
 import asyncio
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
 
+from metabolic import plugins
 from metabolic.config.capacity import CapacityTable
 from metabolic.core.fleet import Deployment, Endpoint
 from metabolic.core.ports import Clock
@@ -40,7 +41,7 @@ class Capacity:
         ours = [one for one in fleet if one.kind != "remote"] if table.enabled else []
         self._slots = {one.name: one.slots for one in ours}
         self._here = frozenset(one.name for one in ours if one.device is not None)
-        self._pools = [Target.of(endpoints[one.name]) for one in ours if one.name in endpoints]
+        self._pools = [_target(endpoints[one.name]) for one in ours if one.name in endpoints]
         gates = {one.name: self._gate(one) for one in ours}
         self.admission = Admission(gates, Paces(fleet), clock=clock) if table.enabled else None
         self.scraper = Scraper(
@@ -84,7 +85,7 @@ class Capacity:
 
     def _targets(self) -> list[Target]:
         """Return who can be asked now."""
-        return [*self._pools, *(Target.of(one) for one in self._keeper.endpoints())]
+        return [*self._pools, *(_target(one) for one in self._keeper.endpoints())]
 
     def start(self) -> list["asyncio.Task[None]"]:
         """Begin to ask and to learn."""
@@ -122,3 +123,8 @@ class Capacity:
             yield f"admission.{name}.admitted", float(gate.admitted)
             yield f"admission.{name}.shed", float(gate.shed)
             yield f"admission.{name}.waited_s", gate.waited_s
+
+
+def _target(endpoint: Endpoint) -> Target:
+    """Return whom to ask, by the pages and names of its engine."""
+    return Target.of(endpoint, plugins.traits(endpoint.engine))
