@@ -20,9 +20,10 @@ _FAULTS_TO_OPEN = 3
 class _Circuit:
     """What is known against one deployment."""
 
-    __slots__ = ("faults", "openings", "trial", "until_s")
+    __slots__ = ("away", "faults", "openings", "trial", "until_s")
 
     def __init__(self) -> None:
+        self.away = False  # nobody was there: that alone a probe can take back
         self.faults = 0
         self.openings = 0
         self.until_s: float | None = None
@@ -42,12 +43,21 @@ class Health:
         circuit = self._circuit(deployment)
         pause_s = min(_FIRST_PAUSE_S * 2.0**circuit.openings, _LONGEST_PAUSE_S)
         circuit.openings += 1
+        circuit.away = circuit.faults == 0
         self._open(circuit, pause_s)
+
+    def reached(self, deployment: str) -> None:
+        """Close the circuit of one that was only not to be reached: a probe has reached it."""
+        circuit = self._circuits.get(deployment) if self._circuits else None
+        if circuit is not None and circuit.away:
+            del self._circuits[deployment]
 
     def busy(self, deployment: str, *, retry_after_s: float | None) -> None:
         """Open the circuit for exactly as long as the deployment asked, or two seconds."""
         pause_s = _FIRST_PAUSE_S if retry_after_s is None else retry_after_s
-        self._open(self._circuit(deployment), min(pause_s, _LONGEST_RETRY_AFTER_S))
+        circuit = self._circuit(deployment)
+        circuit.away = False
+        self._open(circuit, min(pause_s, _LONGEST_RETRY_AFTER_S))
 
     def faulty(self, deployment: str) -> None:
         """Count an answer of 5xx; the third in a row opens the circuit."""

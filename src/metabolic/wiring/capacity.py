@@ -13,7 +13,10 @@ from metabolic.decide.admit import Rules
 from metabolic.decide.impacts import slots
 from metabolic.execute.admission import Admission, Conditions, Gate
 from metabolic.execute.admission_pace import Paces
+from metabolic.execute.health import Health
 from metabolic.execute.keeper import Keeper
+from metabolic.execute.probes import Probes
+from metabolic.execute.probes import Target as HealthPage
 from metabolic.execute.scrape import Scraper, Target, fetch
 from metabolic.execute.snapshot import Snapshot
 
@@ -26,7 +29,7 @@ class Capacity:
     A remote API is neither asked nor held up: it says itself when it has had enough.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the shell is where everything meets
         self,
         table: CapacityTable,
         fleet: Sequence[Deployment],
@@ -34,6 +37,7 @@ class Capacity:
         endpoints: Mapping[str, Endpoint],
         keeper: Keeper,
         snapshot: Snapshot,
+        health: Health,
         clock: Clock,
     ) -> None:
         """``endpoints`` are those that need no engine; ``keeper`` knows the others."""
@@ -51,6 +55,21 @@ class Capacity:
             in_flight=snapshot.running,
             heard=snapshot.hear,
             period_s=table.scrape_period_s or _PERIOD_S,
+        )
+        self._probed = [
+            target
+            for target in (
+                _health_page(endpoints[one.name]) for one in ours if one.name in endpoints
+            )
+            if target is not None
+        ]
+        self.probes = Probes(
+            self._probed,
+            health=health,
+            clock=clock,
+            fetch=fetch,
+            asleep=self._asleep,
+            period_s=table.probe_period_s or _PERIOD_S,
         )
 
     def _gate(self, one: Deployment) -> Gate:
@@ -92,6 +111,8 @@ class Capacity:
         if not self._slots:
             return []
         made: list[Coroutine[None, None, None]] = [self._learn()]
+        if self._table.probe_period_s and self._probed:
+            made.append(self.probes.run())
         if self._table.scrape_period_s:
             made.append(self.scraper.run())
         return [asyncio.create_task(one, name="capacity") for one in made]
@@ -115,10 +136,17 @@ class Capacity:
         self._snapshot.pace(self.admission.paces.found(), limits, self._keeper.wakes())
         self.admission.open()
 
+    def _asleep(self, name: str) -> bool:
+        """Say whether a deployment was heard to sleep."""
+        seen = self._snapshot.seen(name)
+        return seen is not None and bool(seen.observed.asleep)
+
     def counters(self) -> Iterable[tuple[str, float]]:
         """Return counters of gates and scraper, by dotted names."""
         yield "scrape.asked", float(self.scraper.scrapes)
         yield "scrape.unheard", float(self.scraper.failures)
+        yield "probe.health.asked", float(self.probes.asked)
+        yield "probe.health.missed", float(self.probes.missed)
         for name, gate in self.admission.gates.items() if self.admission is not None else ():
             yield f"admission.{name}.admitted", float(gate.admitted)
             yield f"admission.{name}.shed", float(gate.shed)
@@ -128,3 +156,8 @@ class Capacity:
 def _target(endpoint: Endpoint) -> Target:
     """Return whom to ask, by the pages and names of its engine."""
     return Target.of(endpoint, plugins.traits(endpoint.engine))
+
+
+def _health_page(endpoint: Endpoint) -> HealthPage | None:
+    """Return where an endpoint is asked whether it is well, if it has such a page."""
+    return HealthPage.of(endpoint, plugins.traits(endpoint.engine))

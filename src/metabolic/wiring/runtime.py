@@ -117,6 +117,7 @@ class Runtime:
             endpoints=assembled.endpoints,
             keeper=self._local.keeper,
             snapshot=self._snapshot,
+            health=self._health,
             clock=self._clock,
         )
 
