@@ -174,6 +174,44 @@ def test_folding_charges_the_discarded_draft() -> None:
     assert kept.net_cost(4) == pytest.approx(0.25 + 0.5)
 
 
+AGREED = msgspec.structs.replace(
+    CERTIFICATE,
+    score="agreement@1",
+    partner="partner",
+    thresholds=(Certified(min_confidence=1.0, kept_ratio=0.6, loss_ratio=0.0),),
+)
+
+
+def test_two_that_agree_are_kept_and_both_are_paid_for() -> None:
+    decision = decided(AGREED, cost_ratio=10)
+    assert [one.deployment for one in decision.stages] == ["partner", "cheap", "dear"]
+    items = [Item(1.0, 1.0, 0.0, True), Item(0.0, 1.0, 0.9, True), Item(0.0, 1.0, 0.9, False)]
+    kept = fold(decision, items)
+    assert (kept.kept, kept.strong, kept.loss_all) == pytest.approx((2 / 3, 1 / 3, 1 / 3))
+    assert kept.net_cost(10) == pytest.approx(0.2 + 1 / 3)
+    assert [one.deployment for one in decided(AGREED, cost_ratio=2).stages] == ["dear"]
+
+
+@settings(max_examples=30)
+@given(
+    st.lists(
+        st.tuples(st.sampled_from((0.0, 1.0)), st.sampled_from((0.0, 1.0)), st.floats(0, 1)),
+        min_size=1,
+        max_size=60,
+    )
+)
+def test_counting_alike_questions_together_is_walking_each(
+    drawn: list[tuple[float, float, float]],
+) -> None:
+    decision = decided(CERTIFICATE, cost_ratio=10)
+    items = [Item(*one) for one in drawn]
+    together = fold(decision, items)
+    alone = [fold(decision, [one]) for one in items]
+    for name in ("kept", "called", "strong", "loss_all"):
+        mean = sum(getattr(one, name) for one in alone) / len(alone)
+        assert getattr(together, name) == pytest.approx(mean)
+
+
 def test_a_gate_that_cannot_pay_is_not_asked() -> None:
     decision = decided(CERTIFICATE, cost_ratio=2)
     assert [one.deployment for one in decision.stages] == ["dear"]
@@ -189,9 +227,8 @@ def test_a_refused_certificate_means_the_dear_model() -> None:
 
 
 def test_betting_holds_where_the_naive_choice_does_not() -> None:
-    wrong = {
-        name: exceeded(test, delta=0.1, draws=150, seed=0) / 150 for name, test in METHODS.items()
-    }
+    counts = exceeded(METHODS, delta=0.1, draws=150, seed=0)
+    wrong = {name: count / 150 for name, count in counts.items()}
     assert wrong["naive"] > 0.35
     assert wrong["betting"] < 0.1 + 3 * (0.09 / 150) ** 0.5
     assert wrong["binomial"] <= wrong["betting"] + 0.05
@@ -200,8 +237,12 @@ def test_betting_holds_where_the_naive_choice_does_not() -> None:
 def test_a_report_has_a_row_for_every_method_and_epsilon(data: Path) -> None:
     made = run(Options(data=data, splits=2, draws=20))
     assert {(row["set"], row["method"], row["epsilon"]) for row in made.rows} == {
-        ("made_up", method, epsilon) for method in METHODS for epsilon in (0.02, 0.05, 0.1)
+        ("made_up", method, epsilon)
+        for method in (*METHODS, "agreement")
+        for epsilon in (0.02, 0.05, 0.1)
     }
+    agreed = [row for row in made.rows if row["method"] == "agreement" and row["epsilon"] == 0.1]
+    assert [row["partner"] for row in agreed] == ["middle"]
     assert made.figures["synthetic_violation_ratio"].n == 20
     assert {one.figure for one in made.missing} == {"rows"}
     for row in made.rows:

@@ -3,7 +3,8 @@
 Stored answers of a cheap and a dear model to the same questions are split into thirds, again and
 again: a scorer is fitted on the first, thresholds are certified on the second, and the third is
 folded through the real ``decide`` and ``advance``. Beside the betting test stand the naive choice
-(the empirical mean) and the binomial test, on the same splits.
+(the empirical mean) and the binomial test, on the same splits; and, where a second cheap model's
+answers are stored, ``agreement``: the betting test on drafts that say what that one says.
 """
 
 __all__ = ["Options", "run"]
@@ -18,11 +19,13 @@ from threadpoolctl import threadpool_limits
 from metabolic.bench.material import Material, Parts, material, parts, safety
 from metabolic.bench.report import Figure, Missing, Report, Row, interval, progress, report
 from metabolic.bench.scorer import Array, area
-from metabolic.bench.stored import CHEAP, DEAR, LANE, SCORE, Item, Kept, decided, fold
+from metabolic.bench.stored import CHEAP, DEAR, LANE, PARTNER, SCORE, Item, Kept, decided, fold
 from metabolic.bench.synthetic import EPSILON, exceeded
 from metabolic.bench.tables import Table, pair_of, tables
 from metabolic.bench.thresholds import METHODS
+from metabolic.core.certificate import Certificate
 from metabolic.core.decision import Decision, Stage
+from metabolic.decide.assurance import AGREEMENT
 from metabolic.decide.certificate import Pair, Subject, certify
 
 EPSILONS = (0.02, 0.05, 0.1)
@@ -34,6 +37,14 @@ _NEVER_FITTED = ("routerarena",)
 """Sets that are for evaluation only by their own policy."""
 
 _SUBJECT = Subject(lane=LANE, deployment=CHEAP, reference=DEAR, labeller="exact_match", score=SCORE)
+_AGREEING = Subject(
+    lane=LANE,
+    deployment=CHEAP,
+    reference=DEAR,
+    labeller="exact_match",
+    score=AGREEMENT,
+    partner=PARTNER,
+)
 _TOO_MUCH = 1e-9
 _QUICK_SETS = 2
 
@@ -42,7 +53,7 @@ class Options(Struct, frozen=True, kw_only=True):
     """What to measure: stored answers under ``data`` (``None``: the synthetic truth alone)."""
 
     data: Path | None = None
-    splits: int = 100
+    splits: int = 40
     draws: int = 10_000
     delta: float = 0.1
     sets: tuple[str, ...] = ()
@@ -97,14 +108,15 @@ def _notes(options: Options) -> tuple[str, ...]:
         "splits of one set overlap: their shares are less certain than independent ones",
         "every second split takes calibrated and reported thirds the other way round",
         "the scorer also learns other models' graded answers to the fitting third's questions",
+        "agreement: the two cheapest models asked, both at the cheap one's price",
     )
 
 
 def _synthetic(options: Options, draws: int) -> Iterator[tuple[str, Figure]]:
     """Yield how often each method certifies too much where the truth is known."""
-    for name, test in METHODS.items():
-        progress(f"synthetic truth, {name}: {draws} draws")
-        count = exceeded(test, delta=options.delta, draws=draws, seed=options.seed)
+    progress(f"synthetic truth: {draws} draws")
+    counts = exceeded(METHODS, delta=options.delta, draws=draws, seed=options.seed)
+    for name, count in counts.items():
         share = interval(count, draws)
         yield (
             "synthetic_violation_ratio" + ("" if name == "betting" else f"_{name}"),
@@ -175,17 +187,11 @@ def _methods(
     found: Material, split: Parts, scores: Array, options: Options
 ) -> Iterator[tuple[tuple[str, float], _Tried, bool]]:
     """Yield what each method does on one split, and whether it lost too much of the pool."""
-    calibrated, reported = (
-        _items(found, split.calibrate, scores),
-        _items(found, split.report, scores),
-    )
-    rows = [Pair(confidence=one.confidence, loss=one.dear - one.cheap) for one in calibrated]
+    calibrated = _items(found, split.calibrate, scores)
+    reported = _items(found, split.report, scores)
     seen: dict[tuple[int, tuple[Stage, ...]], Kept] = {}
     for epsilon in EPSILONS:
-        for method, test in METHODS.items():
-            made = certify(
-                rows, _SUBJECT, epsilon=epsilon, delta=options.delta, grid=GRID, test=test
-            )
+        for method, made in _certificates(calibrated, epsilon=epsilon, delta=options.delta):
             decisions = [decided(made, cost_ratio=ratio) for ratio in RATIOS]
             folded = [_folded(one, reported, seen) for one in decisions]
             before = _folded(decisions[-1], calibrated, seen)
@@ -201,6 +207,22 @@ def _methods(
             yield (method, epsilon), one, pool > epsilon + _TOO_MUCH
 
 
+def _certificates(
+    rows: Sequence[Item], *, epsilon: float, delta: float
+) -> Iterator[tuple[str, Certificate]]:
+    """Yield the certificate that each method makes of these rows."""
+    pairs = [Pair(confidence=one.confidence, loss=one.dear - one.cheap) for one in rows]
+    for method, test in METHODS.items():
+        yield (
+            method,
+            certify(pairs, _SUBJECT, epsilon=epsilon, delta=delta, grid=GRID, test=test),
+        )
+    if any(one.agrees is None for one in rows):
+        return
+    agreed = [Pair(confidence=float(one.agrees is True), loss=one.dear - one.cheap) for one in rows]
+    yield "agreement", certify(agreed, _AGREEING, epsilon=epsilon, delta=delta, grid=(1.0,))
+
+
 def _folded(
     decision: Decision, items: Sequence[Item], seen: dict[tuple[int, tuple[Stage, ...]], Kept]
 ) -> Kept:
@@ -214,7 +236,13 @@ def _folded(
 def _items(found: Material, rows: Sequence[int], scores: Array) -> list[Item]:
     """Return rows as what is folded."""
     return [
-        Item(float(found.good[at]), float(found.reference[at]), float(scores[at])) for at in rows
+        Item(
+            float(found.good[at]),
+            float(found.reference[at]),
+            float(scores[at]),
+            None if found.agrees is None else found.agrees[at],
+        )
+        for at in rows
     ]
 
 
@@ -252,4 +280,5 @@ def _row(
         "reported_rows": len(split.report),
         "cheap": found.cheap,
         "dear": found.dear,
+        "partner": found.partner if method == "agreement" else None,
     }

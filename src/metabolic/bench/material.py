@@ -8,14 +8,15 @@ question that is calibrated on or reported is among them.
 __all__ = ["Material", "Parts", "fitted", "material", "parts", "safety"]
 
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 from msgspec import Struct
 
 from metabolic.bench.scorer import Array, Lessons, Scorer, matrix, words
-from metabolic.bench.signals import signals
+from metabolic.bench.signals import asked_signals, signals
 from metabolic.bench.tables import Table, pair_of
+from metabolic.decide.agreement import agree
 
 _TEACHERS = 6
 """Other models to learn from: the cheapest, so that no outcome chooses them."""
@@ -28,7 +29,10 @@ _SHARED = 0.3
 class Material(Struct, frozen=True, kw_only=True):
     """A set with the figures of its cheap model's answers; arrays are in the order of its rows.
 
-    ``lesson_keys`` says which question each lesson is about.
+    ``lesson_keys`` says which question each lesson is about. Without ``has_text`` the answers are
+    graded but not stored: figures and lessons are empty. ``agrees`` says where the cheap model and
+    a ``partner``, the next cheapest whose answers are stored, say the same in the end; ``None``:
+    there is no such model.
     """
 
     name: str
@@ -41,6 +45,9 @@ class Material(Struct, frozen=True, kw_only=True):
     reference: Array
     lessons: Lessons | None
     lesson_keys: tuple[str, ...]
+    has_text: bool = True
+    partner: str | None = None
+    agrees: tuple[bool, ...] | None = None
 
 
 class Parts(Struct, frozen=True, kw_only=True):
@@ -54,23 +61,58 @@ class Parts(Struct, frozen=True, kw_only=True):
 def material(table: Table, others: Iterable[Table], *, teachers: int = _TEACHERS) -> Material:
     """Return a set ready to learn from; ``others`` may teach where they ask the same questions."""
     cheap, dear = pair_of(table)
-    texts = [row.replies[cheap].text or "" for row in table.rows]
     keys = tuple(row.key for row in table.rows)
-    lessons, lesson_keys = _lessons(_taught(table, others, teachers), frozenset(keys))
+    has_text, partner = table.has_text(cheap), _partner(table, cheap, dear)
+    taught = _taught(table, others, teachers) if has_text else []
+    lessons, lesson_keys = _lessons(taught, frozenset(keys))
+    pairs = [(row.query, row.replies[cheap].text or "") for row in table.rows]
     return Material(
         name=table.name,
         cheap=cheap,
         dear=dear,
         keys=keys,
-        figures=matrix(
-            [signals(row.query, text) for row, text in zip(table.rows, texts, strict=True)]
-        ),
-        asked=words([row.query for row in table.rows]),
+        figures=_figures(pairs) if has_text else np.zeros((len(keys), 1)),
+        asked=_words([query for query, _ in pairs]),
         good=np.array([row.replies[cheap].score for row in table.rows]),
         reference=np.array([row.replies[dear].score for row in table.rows]),
         lessons=lessons,
         lesson_keys=lesson_keys,
+        has_text=has_text,
+        partner=partner,
+        agrees=None if partner is None else tuple(_agreeing(table, cheap, partner)),
     )
+
+
+def _partner(table: Table, cheap: str, dear: str) -> str | None:
+    """Return the cheapest other model whose answers are stored and priced; ``None`` without one."""
+    if not table.has_text(cheap):
+        return None
+    others = (one for one in table.models if one in table.usd and one not in {cheap, dear})
+    return next((one for one in others if table.has_text(one)), None)
+
+
+def _agreeing(table: Table, cheap: str, partner: str) -> Iterator[bool]:
+    """Yield, row by row, whether both models say the same in the end."""
+    for row in table.rows:
+        yield agree(row.replies[cheap].text or "", row.replies[partner].text or "") is True
+
+
+def _figures(pairs: Iterable[tuple[str, str]]) -> Array:
+    """Return the figures of answers; what a question looks like is read once a question."""
+    seen: dict[str, dict[str, float]] = {}
+    rows: list[tuple[float, ...]] = []
+    for query, text in pairs:
+        asked = seen.get(query)
+        if asked is None:
+            asked = seen[query] = asked_signals(query)
+        rows.append(signals(query, text, asked=asked))
+    return matrix(rows)
+
+
+def _words(queries: Sequence[str]) -> Array:
+    """Return questions as hashed words, each hashed once."""
+    at = {query: number for number, query in enumerate(dict.fromkeys(queries))}
+    return words(list(at))[[at[query] for query in queries]]
 
 
 def _taught(table: Table, others: Iterable[Table], teachers: int) -> list[tuple[Table, str]]:
@@ -102,9 +144,9 @@ def _lessons(
     if not rows:
         return None, ()
     lessons = Lessons(
-        figures=matrix([signals(row.query, reply.text or "") for row, reply in rows]),
+        figures=_figures((row.query, reply.text or "") for row, reply in rows),
         good=np.array([reply.score >= _GOOD for _, reply in rows], dtype=int),
-        words=words([row.query for row, _ in rows]),
+        words=_words([row.query for row, _ in rows]),
     )
     return lessons, tuple(row.key for row, _ in rows)
 
@@ -141,7 +183,7 @@ def fitted(found: Material, rows: Iterable[int], *, seed: int) -> Scorer:
             words=lessons.words[chosen],
         )
     return Scorer(seed=seed).fit(
-        found.figures[fit],
+        found.figures[fit] if found.has_text else None,
         found.asked[fit],
         (found.good[fit] >= _GOOD).astype(int),
         (found.reference[fit] >= _GOOD).astype(int),

@@ -56,7 +56,7 @@ def run(data: Path, *, seed: int, quick: bool, splits: int = SPLITS) -> Report:
         with threadpool_limits(limits=1):
             made = material(table, () if quick else found)
             rows += _set(table, made, seed=seed, splits=_QUICK_SPLITS if quick else splits)
-        if not table.has_text(made.cheap):
+        if not made.has_text:
             why = f"{table.name}: validator, agreement, both: the answers are not stored"
             missing.append(Missing(figure="rows", why=why))
     return report(

@@ -20,7 +20,6 @@ from metabolic.bench.scorer import Array
 from metabolic.bench.stored import CHEAP, DEAR, Item, fold
 from metabolic.bench.tables import Table
 from metabolic.core.decision import Decision, Stage
-from metabolic.decide.agreement import agree
 
 _FOLDS = 3
 _STEPS = 40
@@ -72,9 +71,11 @@ def _score(
 ) -> None:
     """Fit on some rows and score others."""
     scorer, at = fitted(found, fit, seed=seed), list(rows)
+    scores["gain"][at] = scorer.gain(found.asked[at])
+    if not found.has_text:
+        return
     scores["safe"][at] = scorer.safe(found.figures[at], found.asked[at])
     scores["draft"][at] = scorer.draft(found.figures[at], found.asked[at])
-    scores["gain"][at] = scorer.gain(found.asked[at])
 
 
 def apgr(score: Array, weak: Array, strong: Array) -> float | None:
@@ -113,7 +114,7 @@ def outcomes(
     )
     last = None
     for name, test in _tried(found, half):
-        if not table.has_text(found.cheap) and name != "router-only":
+        if not found.has_text and name != "router-only":
             continue
         last = _chosen(found, half, test, cheap=cheap, dear=dear, max_loss=max_loss)
         yield name, last
@@ -253,21 +254,11 @@ def _agreement(
     table: Table, found: Material, report: Sequence[int], prices: Mapping[str, float]
 ) -> Outcome | None:
     """Return two cheap models asked first, the dear one where they differ; ``None``: no second."""
-    second = next(
-        (
-            one
-            for one in table.models
-            if one in table.usd and one not in {found.cheap, found.dear} and table.has_text(one)
-        ),
-        None,
-    )
-    if second is None or not table.has_text(found.cheap):
+    second = found.partner
+    if second is None or found.agrees is None:
         return None
     rows = [table.rows[at] for at in report]
-    agreed = [
-        agree(row.replies[found.cheap].text or "", row.replies[second].text or "") is True
-        for row in rows
-    ]
+    agreed = [found.agrees[at] for at in report]
     right = sum(
         row.replies[second if yes else found.dear].score
         for row, yes in zip(rows, agreed, strict=True)

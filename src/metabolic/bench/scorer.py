@@ -65,12 +65,22 @@ class Scorer:
         self._reference: list[tuple[float, str, Any]] = []
 
     def fit(
-        self, figures: Array, asked: Array, good: Array, reference: Array, lessons: Lessons | None
+        self,
+        figures: Array | None,
+        asked: Array,
+        good: Array,
+        reference: Array,
+        lessons: Lessons | None,
     ) -> "Scorer":
         """Learn from rows: figures, hashed questions, was the draft good, was the reference.
 
         Labels are 0 or 1. With ``lessons`` other models' answers count a fifth of a row's own.
+        Without figures (``None``) only ``gain`` can be asked.
         """
+        if figures is None:
+            self._draft = [(1.0, "words", _words(asked, good))]
+            self._reference = [(1.0, "words", _words(asked, reference))]
+            return self
         pooled, labels, weights = figures, good, np.ones(len(good))
         if lessons is not None:
             pooled = np.vstack([lessons.figures, figures])

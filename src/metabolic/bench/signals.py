@@ -6,7 +6,7 @@ whether code parses. None of them is evidence by itself; what they are worth is 
 lane by lane. They read text only: neither the reference answer nor the grade.
 """
 
-__all__ = ["NAMES", "final_number", "signals", "unwrapped"]
+__all__ = ["NAMES", "asked_signals", "final_number", "signals", "unwrapped"]
 
 import ast
 import math
@@ -224,8 +224,9 @@ def _parses(code: str) -> bool:
     return True
 
 
-def _asked(query: str) -> dict[str, float]:
-    """Return what the question looks like."""
+def asked_signals(query: str) -> dict[str, float]:
+    """Return what the question looks like; the same for every answer to it."""
+    query = query[-_LONGEST:]
     numbers = _floats(query)
     counts = {f"q{at}": len(one.findall(query)) for at, one in enumerate(_QUESTION)}
     return counts | {
@@ -237,22 +238,25 @@ def _asked(query: str) -> dict[str, float]:
     }
 
 
-def _all(query: str, text: str) -> Mapping[str, float]:
-    """Return every figure by name."""
+def signals(
+    query: str, text: str, *, asked: Mapping[str, float] | None = None
+) -> tuple[float, ...]:
+    """Return the figures of one answer, in the order of ``NAMES``; -1 where one does not apply.
+
+    ``asked`` is ``asked_signals(query)`` if the caller kept it, for many answers to one question.
+    """
     query, plain = query[-_LONGEST:], unwrapped(text[:_LONGEST])
     final = final_number(plain)
-    return (
-        _reasoned(query, plain, final)
-        | _ended(query, plain, final)
-        | _written(query, plain)
-        | _asked(query)
-    )
+    found = _reasoned(query, plain, final) | _ended(query, plain, final) | _written(query, plain)
+    said = asked_signals(query) if asked is None else asked
+    return tuple(float(one) for one in (*found.values(), *said.values()))
 
 
-def signals(query: str, text: str) -> tuple[float, ...]:
-    """Return the figures of one answer, in the order of ``NAMES``; -1 where one does not apply."""
-    return tuple(float(one) for one in _all(query, text).values())
+def _names() -> tuple[str, ...]:
+    """Return the names of the figures, in the order of ``signals``."""
+    made = _reasoned("", "", None) | _ended("", "", None) | _written("", "")
+    return (*made, *asked_signals(""))
 
 
-NAMES: tuple[str, ...] = tuple(_all("", ""))
+NAMES: tuple[str, ...] = _names()
 """Names of the figures."""

@@ -3,6 +3,7 @@
 __all__ = ["EPSILON", "exceeded"]
 
 import random
+from collections.abc import Mapping
 
 from metabolic.decide.certificate import Pair, Refutes, Subject, certify
 
@@ -22,17 +23,23 @@ _SUBJECT = Subject(
 )
 
 
-def exceeded(test: Refutes, *, delta: float, draws: int, seed: int) -> int:
-    """Return in how many of ``draws`` the loosest certified threshold truly loses too much."""
+def exceeded(
+    tests: Mapping[str, Refutes], *, delta: float, draws: int, seed: int
+) -> dict[str, int]:
+    """Return, by test, in how many of ``draws`` the loosest certified threshold loses too much.
+
+    All tests see the same draws.
+    """
     lot = random.Random(seed)
     bands = _bands()
-    wrong = 0
+    wrong = dict.fromkeys(tests, 0)
     for _ in range(draws):
         rows = [_row(lot, bands) for _ in range(_ROWS)]
-        made = certify(rows, _SUBJECT, epsilon=EPSILON, delta=delta, grid=_GRID, test=test)
-        if made.thresholds:
-            at = _GRID.index(made.thresholds[-1].min_confidence)
-            wrong += _LOSSES[at] > EPSILON
+        for name, test in tests.items():
+            made = certify(rows, _SUBJECT, epsilon=EPSILON, delta=delta, grid=_GRID, test=test)
+            if made.thresholds:
+                at = _GRID.index(made.thresholds[-1].min_confidence)
+                wrong[name] += _LOSSES[at] > EPSILON
     return wrong
 
 

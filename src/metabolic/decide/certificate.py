@@ -16,6 +16,7 @@ Source: Angelopoulos et al., "Learn then Test", Ann. Appl. Stat. 2025, arXiv 211
 
 __all__ = ["GRID", "Pair", "Refutes", "Subject", "certify", "kept_losses", "place"]
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -113,13 +114,23 @@ def _walk(
     epsilon: float,
     delta: float,
 ) -> tuple[list[Certified], list[float]]:
-    """Return the thresholds that pass, strictest first, and the losses at the first that fails."""
+    """Return the thresholds that pass, strictest first, and the losses at the first that fails.
+
+    A threshold that keeps the same drafts as the one before it is the same claim, tested once.
+    """
     passed: list[Certified] = []
+    scores = sorted([one.confidence for one in rows if one.confidence is not None])
+    before: int | None = None
     for threshold in sorted(set(grid), reverse=True):
-        losses = kept_losses(rows, threshold)
-        if not losses or not test(losses, epsilon=epsilon, delta=delta):
-            return passed, losses
-        passed.append(_certified(rows, threshold, losses))
+        kept = len(scores) - bisect_left(scores, threshold)
+        if kept != before:
+            losses = kept_losses(rows, threshold)
+            if not losses or not test(losses, epsilon=epsilon, delta=delta):
+                return passed, losses
+            passed.append(_certified(threshold, losses, kept=kept))
+        else:
+            passed.append(replace(passed[-1], min_confidence=threshold))
+        before = kept
     return passed, []
 
 
@@ -131,14 +142,13 @@ def kept_losses(rows: Sequence[Pair], threshold: float) -> list[float]:
     ]
 
 
-def _certified(rows: Sequence[Pair], threshold: float, losses: Sequence[float]) -> Certified:
+def _certified(threshold: float, losses: Sequence[float], *, kept: int) -> Certified:
     """Return a threshold with what it kept and lost."""
-    kept = sum(one.confidence is not None and one.confidence >= threshold for one in rows)
     total = sum(losses)
     return Certified(
         min_confidence=threshold,
-        kept_ratio=kept / len(rows),
-        loss_ratio=total / len(rows),
+        kept_ratio=kept / len(losses),
+        loss_ratio=total / len(losses),
         kept_loss_ratio=total / kept if kept else None,
     )
 

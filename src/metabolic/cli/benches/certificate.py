@@ -18,7 +18,7 @@ def certificate(  # noqa: PLR0913 - each is an option of the command
     *,
     data: Path | None = None,
     sets: tuple[str, ...] = (),
-    splits: Count = 100,
+    splits: Count = 40,
     draws: Count = 10_000,
     delta: Annotated[float, Parameter(validator=Number(gt=0, lt=1))] = 0.1,
     seed: int = 0,
