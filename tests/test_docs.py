@@ -10,6 +10,7 @@ from prometheus_client import Metric
 from metabolic.cli.bench import BENCHES
 from metabolic.cli.main import COMMANDS
 from metabolic.config import AdapterTable, Config, load, parse, tables
+from metabolic.config.admin import AdminTable
 from metabolic.gateway.metrics import Metrics
 from metabolic.testing.runtime import FakeRuntime
 
@@ -20,6 +21,7 @@ MARKDOWN = sorted((*ROOT.glob("*.md"), *DOCS.rglob("*.md"), *ROOT.glob("examples
 
 SECTIONS = {
     "[server]": tables.ServerTable,
+    "[admin]": AdminTable,
     "[[key]]": tables.KeyTable,
     "[profile]": tables.ProfileTable,
     "[energy]": tables.EnergyTable,

@@ -13,9 +13,11 @@ from metabolic.gateway.chat import Inference
 from metabolic.gateway.exchange import Exchange, Identities
 from metabolic.gateway.feedback import feedback
 from metabolic.gateway.models import Models
+from metabolic.gateway.page.service import Page
 from metabolic.gateway.redact import Redactor, secrets_of
 from metabolic.gateway.reply import Response, error_event, error_response
 from metabolic.gateway.seam import Receive, Scope, Send, Serving
+from metabolic.gateway.side import Side
 
 _log = logging.getLogger("metabolic.gateway")
 
@@ -61,16 +63,20 @@ class App:
         self.inference = Inference(runtime)
         self._identities = Identities()
         self.admin = Admin(self.inference)
+        self.page = Page(self.inference, draining=lambda: self.admin.draining)
+        self.side = Side(self._beside)
         models = Models(self.inference)
         self._reads: dict[str, Handler] = {
             "/health": self.admin.health,
             "/ready": self.admin.ready,
             "/metrics": self.admin.metrics,
             "/v1/models": models.listing,
+            "/ui": self._page,
         }
         self._below: tuple[tuple[str, Handler], ...] = (
             ("/v1/models/", models.one),
             ("/v1/receipts/", self.admin.receipt),
+            ("/ui/", self._page),
         )
         self.configure()
 
@@ -100,6 +106,40 @@ class App:
         except Exception:  # noqa: BLE001 - the outermost handler: nothing may pass it
             _log.exception("request failed", extra={"id": exchange.id, "path": exchange.path})
             await self._crashed(exchange)
+
+    async def _beside(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request of the admin listener: the page, and what else operators read."""
+        exchange = Exchange(scope, receive, send, identity=self._identities())
+        try:
+            await exchange.respond(await self._operator(exchange))
+        except Exception:  # noqa: BLE001 - as above
+            _log.exception("request failed", extra={"id": exchange.id, "path": exchange.path})
+            await self._crashed(exchange)
+
+    async def _operator(self, exchange: Exchange) -> Response:
+        """Answer one request of the admin listener."""
+        path = exchange.path
+        try:
+            if exchange.method not in {"GET", "HEAD"}:
+                message = f"{exchange.method[:16]} is not allowed here."
+                raise WrongMethod(message)
+            if path == "/":
+                return Response(status=308, headers=((b"location", b"/ui"),))
+            if path == "/ui" or path.startswith("/ui/"):
+                return await self.page(exchange)
+            if path in {"/health", "/ready", "/metrics"} or path.startswith("/v1/receipts/"):
+                return await (self._reads.get(path) or self.admin.receipt)(exchange)
+            message = f"Nothing is served at {path[:128]} on the admin listener."
+            raise NoSuchPath(message)
+        except MetabolicError as error:
+            return error_response(error, self.inference.redact)
+
+    async def _page(self, exchange: Exchange) -> Response:
+        """Answer for the page, where it is on this listener. Raises ``NoSuchPath``."""
+        if not self.page.shares_listener():
+            message = "The page is not on this listener: see [admin] in the configuration."
+            raise NoSuchPath(message)
+        return await self.page(exchange)
 
     async def _other(self, exchange: Exchange) -> Response:
         """Answer everything but inference."""

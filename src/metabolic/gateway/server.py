@@ -7,6 +7,7 @@ import contextlib
 import logging
 import signal
 import socket
+import sys
 from collections.abc import Callable, Generator
 
 import uvicorn
@@ -17,6 +18,7 @@ from metabolic.gateway import log
 from metabolic.gateway.app import App
 from metabolic.gateway.protocol import Protocol
 from metabolic.gateway.seam import Serving
+from metabolic.gateway.side import listen
 
 _log = logging.getLogger("metabolic.gateway")
 
@@ -71,6 +73,29 @@ class Server(uvicorn.Server):
         await super().startup(sockets)
         if self.started:
             _log.info("listening", extra={"host": self.config.host, "port": self.port})
+            await self._beside()
+
+    async def _beside(self) -> None:
+        """Open the admin listener, if one is configured; without it there is no start."""
+        table = self.app.runtime.config.admin
+        if table.port is None:
+            return
+        try:
+            made = await listen(self.app.side, table, state=self.server_state)
+        except OSError as exc:
+            _log.error("no admin listener", extra={"reason": str(exc)})
+            self.servers[0].close()
+            await self.lifespan.shutdown()
+            sys.exit(uvicorn.server.STARTUP_FAILURE)
+        self.servers.append(made)
+        _log.info("admin listening", extra={"host": table.host, "port": self.admin_port})
+
+    @property
+    def admin_port(self) -> int | None:
+        """Return the admin listener's port; ``None`` without one."""
+        if len(self.servers) == 1:
+            return None
+        return int(self.servers[-1].sockets[0].getsockname()[1])
 
     async def on_tick(self, counter: int) -> bool:
         """Write the log; uvicorn calls this ten times a second."""
