@@ -13,7 +13,7 @@ from metabolic.core.fleet import Price
 from metabolic.core.lanes import Cut, LanePin, LaneTable, Tally
 from metabolic.core.request import Ask, WarmPrefix
 from metabolic.core.signals import PCorrect, Signals
-from metabolic.decide.clusters import QUESTIONS, parent_of, path_of, probes_of, revised
+from metabolic.decide.clusters import QUESTIONS, answers_of, parent_of, path_of, probes_of, revised
 from metabolic.decide.decide import decide
 from metabolic.decide.digest import sealed
 from metabolic.decide.evidence_table import Seen, indexed, merged, observed, on_lane, with_evidence
@@ -132,11 +132,11 @@ def test_a_cut_lane_files_each_query_on_its_side():
 
 
 def test_probes_are_the_sides_of_cuts_not_made_yet():
-    probes = probes_of((LANE, "*"), SIGNALS)
+    probes = probes_of((LANE, "*"), answers_of(SIGNALS))
     assert len(probes) == len(QUESTIONS)
     assert f"{LANE}-long" in probes
-    assert not any("long-long" in one for one in probes_of((f"{LANE}-long",), SIGNALS))
-    assert probes_of(("*",), SIGNALS) == ()
+    assert not any("long-long" in one for one in probes_of((f"{LANE}-long",), answers_of(SIGNALS)))
+    assert probes_of(("*",), answers_of(SIGNALS)) == ()
 
 
 def sides(yes: tuple[float, float], no: tuple[float, float], labels: float = 100):

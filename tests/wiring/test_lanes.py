@@ -15,13 +15,15 @@ from metabolic.core.decision import Stage
 from metabolic.core.errors import ConfigError
 from metabolic.core.lanes import LanePin
 from metabolic.core.signals import Signals
+from metabolic.decide.evidence_labels import label_of
 from metabolic.execute.clock import RealClock
-from metabolic.execute.lanes import Feedback
+from metabolic.execute.lane_state import Feedback
 from metabolic.execute.vigil import Vigil
 from metabolic.testing.examples import example_record
 from metabolic.testing.fakeserver import serve_in_thread
 from metabolic.testing.gateway import config_for, gateway_in_thread
-from metabolic.wiring.lanes import LaneFiles, Lanes
+from metabolic.wiring.lane_files import LaneFiles
+from metabolic.wiring.lanes import Lanes
 
 VIGIL = Vigil((), alarm=lambda _: None)
 
@@ -138,3 +140,52 @@ def test_feedback_end_to_end():
             status, other = post(url, chat)
             assert status == 200
             assert runtime.decision(other["id_"]).lane != "my-label@local"
+
+
+def test_a_label_outlives_a_process_that_dies_before_its_epoch_ends(tmp_path):
+    lanes, _ = lanes_of(tmp_path)
+    label = label_of(record_of("t"), at_s=1.0, by="judge", deployment="small", correct=1.0)
+    assert lanes.observe(label) is True
+    assert lanes.observe(label) is False
+    again, told = lanes_of(tmp_path)  # nobody ended an epoch
+    again.turn()
+    again._tell()
+    assert {one.deployment: one.labels for one in told[-1].tallies} == {"small": 1.0}
+    again.turn()
+    again._tell()
+    assert told[-1].tallies[0].labels == 1.0
+
+
+def test_two_gateways_with_one_folder_add_up_what_they_know(tmp_path):
+    more = f'[lanes]\nmode = "route"\nmin_labels = 1\nshare = "{tmp_path}/share"\n'
+    told = []
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        lanes, heard = lanes_of(tmp_path / name, more)
+        given = label_of(record_of(None), at_s=1.0, by="judge", deployment=name, correct=1.0)
+        lanes.observe(given)
+        lanes.turn()
+        lanes._tell()
+        told.append((lanes, heard))
+    first, heard = told[0]
+    first.turn()
+    first._tell()
+    assert heard[-1].tallies == told[1][1][-1].tallies
+    assert {one.deployment for one in heard[-1].tallies} == {"a", "b"}
+    assert first.view().peers == 1
+
+
+def test_a_file_of_labels_that_was_tidied_up_is_not_counted_again(tmp_path):
+    lanes, told = lanes_of(tmp_path)
+    for number in range(3):
+        one = msgspec.structs.replace(
+            label_of(record_of(None), at_s=1.0, by="judge", correct=1.0), id=f"r{number}"
+        )
+        lanes.observe(one)
+    lanes.turn()
+    path = tmp_path / "ledger.labels.jsonl"
+    path.write_bytes(path.read_bytes().splitlines(keepends=True)[-1])
+    again, told = lanes_of(tmp_path)
+    again.turn()
+    again._tell()
+    assert {one.labels for one in told[-1].tallies} == {3.0}

@@ -14,10 +14,10 @@ from metabolic.cli import show
 from metabolic.config import Config, load
 from metabolic.core.errors import ConfigError
 from metabolic.core.lanes import LanePin, LaneTable, Tally
-from metabolic.decide.clusters import parent_of
+from metabolic.decide.clusters import is_lane
 from metabolic.decide.evidence_table import indexed
-from metabolic.execute.lanes import LaneState
-from metabolic.wiring.lanes import LaneFiles
+from metabolic.execute.lane_state import LaneState
+from metabolic.wiring.lane_files import LaneFiles
 
 
 class _Line(Struct, frozen=True, kw_only=True):
@@ -111,19 +111,8 @@ def _lines(
             pin=pins.get(one.lane),
         )
         for one in state.tallies
-        if (everything or one.labels > 0) and _is_lane(one.lane, cuts)
+        if (everything or one.labels > 0) and is_lane(one.lane, cuts)
     )
-
-
-def _is_lane(lane: str, cuts: dict[str, str]) -> bool:
-    """Say whether a name is a lane: none of the sides that are only counted."""
-    parent = parent_of(lane)
-    while parent is not None:
-        rest = lane.removeprefix(parent)
-        if rest[:1] in {"+", "-"} and rest != lane and cuts.get(parent) != rest[1:]:
-            return False
-        lane, parent = parent, parent_of(parent)
-    return True
 
 
 def _line(one: Tally, *, p: float | None, known: bool, pin: LanePin | None) -> _Line:

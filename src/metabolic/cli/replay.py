@@ -16,7 +16,7 @@ from metabolic.config import Config, load
 from metabolic.replay.policies import evaluate, labels_in
 from metabolic.replay.verify import ReplayReport, verify
 from metabolic.replay.what_if import WhatIf
-from metabolic.wiring.lanes import LaneFiles
+from metabolic.wiring.lane_files import LaneFiles
 
 
 def replay(  # noqa: PLR0913 - each is an option of the command

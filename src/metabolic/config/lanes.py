@@ -17,7 +17,7 @@ class LanesTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ``explore_ratio`` of the answers on a known lane go to a rival that may be adequate, at most
     ``explore_per_epoch`` in five minutes. A lane is known from ``min_labels`` labels. One epoch
     takes at most ``labels_per_epoch`` labels for one deployment on one lane, and at most a half of
-    them from one tenant.
+    them from one tenant. Gateways with the same ``share``, a folder, add up what they learned.
     """
 
     mode: Literal["off", "observe", "route"] = "observe"
@@ -25,6 +25,7 @@ class LanesTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     explore_per_epoch: Annotated[int, Meta(ge=0)] = 100
     min_labels: Annotated[int, Meta(ge=1)] = 20
     labels_per_epoch: Annotated[int, Meta(ge=1)] = 64
+    share: str | None = None
 
 
 class PinTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

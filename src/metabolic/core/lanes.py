@@ -11,7 +11,8 @@ class Tally(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     ``labels`` are labelled answers given alone (not kept or escalated by a gate), ``correct`` the
     good ones among them, in parts where the label is a score. ``answers`` are all those given,
     ``failed`` the malformed ones among them. ``usd`` and ``energy_j`` are sums over ``priced`` and
-    ``metered`` answers: what is not known is not counted.
+    ``metered`` answers: what is not known is not counted. ``output_tokens`` is the sum over the
+    ``counted`` answers that told it, ``foreseen_tokens`` of what the classifier foresaw for these.
     """
 
     lane: str
@@ -25,6 +26,9 @@ class Tally(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     priced: int = 0
     energy_j: float = 0.0
     metered: int = 0
+    output_tokens: int = 0
+    foreseen_tokens: int = 0
+    counted: int = 0
 
 
 class Cut(Struct, frozen=True, kw_only=True, gc=False):
@@ -46,7 +50,8 @@ class LaneTable(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False)
     """The table decisions go by; part of a policy, so that a record names the one it was made by.
 
     A lane counts as known from ``min_labels`` labels. ``explore_ratio`` of the answers on a known
-    lane go to a rival that may be adequate; 0 explores nothing.
+    lane go to a rival that may be adequate; 0 explores nothing. ``version`` names the counts, cuts
+    and pins by their digest: whatever is learned makes another one.
     """
 
     epoch: int = 0
@@ -55,10 +60,12 @@ class LaneTable(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False)
     pins: tuple[LanePin, ...] = ()
     explore_ratio: float = 0.0
     min_labels: int = 20
+    version: str = ""
 
 
-class Arm(Struct, frozen=True, kw_only=True, gc=False):
+class Arm(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """One deployment that could have been drawn, and with which probability, above 0."""
 
     deployment: str
     propensity: float
+    variant: str | None = None

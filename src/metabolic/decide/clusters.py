@@ -13,7 +13,18 @@ A lane is split by a question when the deployments compare differently on both s
 questions are asked of a lane at most a few dozen times, hence the strict limit.
 """
 
-__all__ = ["MERGE_Z", "QUESTIONS", "SPLIT_Z", "parent_of", "path_of", "probes_of", "revised"]
+__all__ = [
+    "MERGE_Z",
+    "QUESTIONS",
+    "SPLIT_Z",
+    "along",
+    "answers_of",
+    "is_lane",
+    "parent_of",
+    "path_of",
+    "probes_of",
+    "revised",
+]
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations
@@ -75,22 +86,30 @@ def path_of(ask: Ask, signals: Signals, cuts: Mapping[str, str]) -> tuple[str, .
     path = lane_of(signals)
     if ask.task is not None and ask.task not in _TASKS:
         path = (f"{ask.task}@{ask.tenant or 'local'}", *path)
-    if not cuts:
-        return path
+    return along(path, answers_of(signals), cuts) if cuts else path
+
+
+def answers_of(signals: Signals) -> tuple[str, ...]:
+    """Return the questions whose answer is yes: all that cuts need to know of the signals."""
+    return tuple([name for name, test in QUESTIONS.items() if test(signals)])
+
+
+def along(path: Sequence[str], yes: Sequence[str], cuts: Mapping[str, str]) -> tuple[str, ...]:
+    """Return a path with the parts of its lanes that follow from the answers and the cuts."""
     found: list[str] = []
     for lane in path:
-        found.extend(_cut(lane, signals, cuts))
+        found.extend(_cut(lane, yes, cuts))
     return tuple(found)
 
 
-def _cut(lane: str, signals: Signals, cuts: Mapping[str, str]) -> list[str]:
+def _cut(lane: str, answered: Sequence[str], cuts: Mapping[str, str]) -> list[str]:
     """Return a lane's part that the query is in, that part's parents, and the lane."""
     parts = [lane]
     for _ in range(_DEPTH):
         question = cuts.get(parts[0])
         if question is None or question not in QUESTIONS:
             break
-        parts.insert(0, _side(parts[0], question, yes=QUESTIONS[question](signals)))
+        parts.insert(0, _side(parts[0], question, yes=question in answered))
     return parts
 
 
@@ -99,7 +118,7 @@ def _side(lane: str, question: str, *, yes: bool) -> str:
     return f"{lane}{'+' if yes else '-'}{question}"
 
 
-def probes_of(path: Sequence[str], signals: Signals) -> tuple[str, ...]:
+def probes_of(path: Sequence[str], answered: Sequence[str]) -> tuple[str, ...]:
     """Return the sides of every cut that the narrowest lane could have: counted, not yet lanes."""
     lane = path[0]
     tail = lane.partition("@")[2] or lane
@@ -107,11 +126,7 @@ def probes_of(path: Sequence[str], signals: Signals) -> tuple[str, ...]:
     if lane == EVERY or len(asked & QUESTIONS.keys()) >= _DEPTH:
         return ()
     return tuple(
-        [
-            _side(lane, name, yes=test(signals))
-            for name, test in QUESTIONS.items()
-            if name not in asked
-        ]
+        [_side(lane, name, yes=name in answered) for name in QUESTIONS if name not in asked]
     )
 
 
@@ -135,22 +150,25 @@ def revised(
             kept[cut.lane] = cut.question
     for lane in sorted(by_lane):
         found = None if lane in kept or lane == EVERY else _best(by_lane, lane)
-        if found is not None and _reached(lane, kept):
+        if found is not None and is_lane(lane, kept):
             kept[lane] = found[1]
             said.append(f"split {lane} by {found[1]} (z {found[0]:.1f})")
-    orphans = [lane for lane in kept if not _reached(lane, kept)]
+    orphans = [lane for lane in kept if not is_lane(lane, kept)]
     for lane in orphans:
         said.append(f"merged {lane}: its parent is one again")
         del kept[lane]
     return tuple([Cut(lane=lane, question=kept[lane]) for lane in sorted(kept)]), tuple(said)
 
 
-def _reached(lane: str, kept: Mapping[str, str]) -> bool:
-    """Say whether a lane is one: not a side of a cut that has not been made."""
+def is_lane(lane: str, kept: Mapping[str, str]) -> bool:
+    """Say whether a lane is one: not a side of a cut that has not been made.
+
+    ``kept`` is the question by the lane that it cuts.
+    """
     parent = parent_of(lane)
     if parent is None or not lane.startswith(parent) or lane[len(parent)] not in "+-":
         return True
-    return kept.get(parent) == lane[len(parent) + 1 :] and _reached(parent, kept)
+    return kept.get(parent) == lane[len(parent) + 1 :] and is_lane(parent, kept)
 
 
 def _best(

@@ -49,7 +49,8 @@ class Seen(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One thing learned of an answer: a label, or what it took, or both.
 
     ``lanes`` are all it counts for. ``correct`` in [0, 1] is the label, ``None`` without one;
-    ``answered`` counts the answer itself, ``failed`` if it was malformed.
+    ``answered`` counts the answer itself, ``failed`` if it was malformed. ``foreseen_tokens`` is
+    what the classifier expected of it.
     """
 
     lanes: tuple[str, ...]
@@ -60,6 +61,8 @@ class Seen(Struct, frozen=True, kw_only=True, omit_defaults=True):
     failed: bool = False
     usd: float | None = None
     energy_j: float | None = None
+    output_tokens: int | None = None
+    foreseen_tokens: int = 0
 
 
 class Lane(Struct, frozen=True, kw_only=True):
@@ -97,6 +100,10 @@ def observed(tallies: Mapping[Key, Tally], seen: Seen) -> dict[Key, Tally]:
             priced=old.priced + (seen.usd is not None),
             energy_j=old.energy_j + (seen.energy_j or 0.0),
             metered=old.metered + (seen.energy_j is not None),
+            output_tokens=old.output_tokens + (seen.output_tokens or 0),
+            foreseen_tokens=old.foreseen_tokens
+            + (seen.foreseen_tokens if seen.output_tokens is not None else 0),
+            counted=old.counted + (seen.output_tokens is not None),
         )
     return made
 
@@ -126,6 +133,9 @@ def _sum(a: Tally, b: Tally) -> Tally:
         priced=a.priced + b.priced,
         energy_j=a.energy_j + b.energy_j,
         metered=a.metered + b.metered,
+        output_tokens=a.output_tokens + b.output_tokens,
+        foreseen_tokens=a.foreseen_tokens + b.foreseen_tokens,
+        counted=a.counted + b.counted,
     )
 
 

@@ -2,20 +2,26 @@
 
 On the request path a record is only put in a list. ``turn`` folds the list, looks at the cuts
 again, and says what table decisions should go by; it is called every few minutes, in a thread.
+Counts are sums, so those of several gateways add up: each keeps its own, and what it knows of the
+others' replaces what it knew before. Nothing is counted twice, in whatever order it comes.
 """
 
-__all__ = ["Feedback", "LaneKeeper", "LaneNote", "LaneRules", "LaneState"]
+__all__ = ["LaneKeeper"]
 
 import logging
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from msgspec import Struct
+from msgspec.structs import replace
 
-from metabolic.core.lanes import Cut, LanePin, LaneTable, Tally
+from metabolic.core.labels import Label
+from metabolic.core.lanes import LanePin, LaneTable, Tally
 from metabolic.core.receipt import AttemptBill, Record
-from metabolic.decide.clusters import path_of, probes_of, revised
-from metabolic.decide.evidence_table import Key, Seen, observed
+from metabolic.decide.clusters import answers_of, is_lane, path_of, revised
+from metabolic.decide.digest import digest
+from metabolic.decide.evidence_labels import lanes_of
+from metabolic.decide.evidence_table import Key, Seen, merged, observed
+from metabolic.execute.lane_state import LaneNote, LaneRules, LaneState, LaneVersion, LaneView, Peer
 
 _log = logging.getLogger("metabolic.lanes")
 
@@ -25,46 +31,8 @@ the latest, which is a fair sample of what was answered."""
 
 _TALLIES = 20_000
 _NOTES = 200
-
-
-class Feedback(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
-    """What a client thinks of the answer to request ``id``: one of the three others.
-
-    ``score`` is in [0, 1]; ``preferred`` is ``draft``, ``reference`` or ``tie``.
-    """
-
-    id: str
-    correct: bool | None = None
-    score: float | None = None
-    preferred: str | None = None
-
-
-class LaneRules(Struct, frozen=True, kw_only=True):
-    """What bounds an epoch; meanings as in ``[lanes]``."""
-
-    route: bool = False
-    explore_ratio: float = 0.02
-    explore_per_epoch: int = 100
-    min_labels: int = 20
-    labels_per_epoch: int = 64
-
-
-class LaneNote(Struct, frozen=True, kw_only=True):
-    """One split or merge, and when."""
-
-    at_s: float
-    epoch: int
-    text: str
-
-
-class LaneState(Struct, frozen=True, kw_only=True):
-    """All that is kept over a restart; ``left_out`` are labels and lanes beyond the bounds."""
-
-    epoch: int = 0
-    tallies: tuple[Tally, ...] = ()
-    cuts: tuple[Cut, ...] = ()
-    notes: tuple[LaneNote, ...] = ()
-    left_out: int = 0
+_RECENT_S = 900.0
+"""A request that began earlier than this before the turn has been counted, or never will be."""
 
 
 class LaneKeeper:
@@ -72,51 +40,81 @@ class LaneKeeper:
 
     def __init__(self, rules: LaneRules, state: LaneState | None = None) -> None:
         """Go on from a state."""
-        state = state or LaneState()
+        self._state = state or LaneState()
         self._rules = rules
         self._tallies: dict[Key, Tally] = {
-            (one.lane, one.deployment, one.variant): one for one in state.tallies
+            (one.lane, one.deployment, one.variant): one for one in self._state.tallies
         }
-        self._cuts, self._epoch = state.cuts, state.epoch
-        self._notes: deque[LaneNote] = deque(state.notes, maxlen=_NOTES)
-        self._left_out = state.left_out
+        self._peers: dict[str, Peer] = {}
         self._records: deque[Record] = deque(maxlen=_WAITING)
-        self._labels: deque[tuple[Record, float]] = deque(maxlen=_WAITING)
+        self._labels: deque[Label] = deque()
+        self._given: Counter[tuple[object, ...]] = Counter()
         self._explored = 0
+
+    def configure(self, rules: LaneRules) -> None:
+        """Go by other rules from now on."""
+        self._rules = rules
 
     def saw(self, record: Record) -> bool:
         """Take an answered request; returns true when the epoch's exploration is used up by it."""
         self._records.append(record)
         decision = record.decision
-        if not decision.arms or decision.stages[0].deployment == decision.arms[0].deployment:
+        if not decision.arms:
+            return False
+        first, home = decision.stages[0], decision.arms[0]
+        if (first.deployment, first.variant) == (home.deployment, home.variant):
             return False
         self._explored += 1
         return self._explored == self._rules.explore_per_epoch
 
-    def label(self, record: Record, correct: float) -> bool:
-        """Take the label of an answer, in [0, 1]; say whether it counts for the table.
+    def recover(self, records: Iterable[Record]) -> None:
+        """Take answers from the ledger that a crash kept from being counted."""
+        known = set(self._state.recent)
+        for record in records:
+            if record.ask.id not in known:
+                self._records.append(record)
 
-        Answers that a gate kept or passed on are not a fair sample of their deployment's: their
-        labels say something of the gate, and are for ``calibrate``.
+    def label(self, label: Label) -> None:
+        """Take a label; it counts from the next epoch on."""
+        self._labels.append(label)
+
+    def meet(self, peers: Iterable[Peer]) -> None:
+        """Take what other gateways have counted; what was known of them is replaced."""
+        self._peers = {one.replica: one for one in peers if one.replica != self._state.replica}
+
+    def turn(self, at_s: float, *, labels_bytes: int = 0) -> None:
+        """End the epoch: fold what has come, split and merge lanes.
+
+        ``labels_bytes`` of the file of labels have been given to ``label``.
         """
-        answer = record.receipt.answer
-        if answer is None or len(record.decision.stages) != 1:
-            return False
-        self._labels.append((record, correct))
-        return True
-
-    def turn(self, at_s: float) -> None:
-        """End the epoch: fold what has come, split and merge lanes."""
-        self._epoch, self._explored = self._epoch + 1, 0
+        recent = [*self._state.recent] if at_s - self._state.at_s < _RECENT_S else []
         while self._records:
-            self._fold(self._records.popleft())
-        given: Counter[tuple[object, ...]] = Counter()
+            record = self._records.popleft()
+            self._fold(record)
+            if record.ask.at_s > at_s - _RECENT_S:
+                recent.append(record.ask.id)
         while self._labels:
-            self._fold_label(*self._labels.popleft(), given=given)
-        self._cuts, said = revised(self._cuts, tuple(self._tallies.values()))
+            self._fold_label(self._labels.popleft())
+        epoch = self._state.epoch + 1
+        cuts, said = revised(self._state.cuts, self._all())
         for text in said:
             _log.info("lanes changed", extra={"change": text})
-            self._notes.append(LaneNote(at_s=at_s, epoch=self._epoch, text=text))
+        notes = [LaneNote(at_s=at_s, epoch=epoch, text=text) for text in said]
+        splits = sum(text.startswith("split") for text in said)
+        self._state = replace(
+            self._state,
+            epoch=epoch,
+            cuts=cuts,
+            notes=(*self._state.notes, *notes)[-_NOTES:],
+            labels_bytes=labels_bytes,
+            at_s=at_s,
+            recent=tuple(recent[-3 * _WAITING :]),
+            explored=self._state.explored + self._explored,
+            splits=self._state.splits + splits,
+            merges=self._state.merges + len(said) - splits,
+        )
+        self._explored = 0
+        self._forget(at_s)
 
     def table(self, pins: Sequence[LanePin] = ()) -> LaneTable | None:
         """Return what decisions go by: labelled lanes, cuts and pins; ``None`` without any of it.
@@ -124,81 +122,123 @@ class LaneKeeper:
         Where lanes only observe, pins alone are in force.
         """
         rules = self._rules
-        known = tuple(
-            [
-                self._tallies[key]
-                for key in sorted(self._tallies, key=_order)
-                if self._tallies[key].labels > 0
-            ]
-        )
-        if not rules.route:
+        known = self._lanes_known() if rules.route else ()
+        if not any(one.labels > 0 for one in known):
             known = ()
         if not known and not pins:
             return None
-        explores = rules.route and self._explored < rules.explore_per_epoch
-        return LaneTable(
+        table = LaneTable(
             tallies=known,
-            cuts=self._cuts if rules.route else (),
+            cuts=self._state.cuts if rules.route else (),
             pins=tuple(sorted(pins, key=lambda one: one.lane)),
-            explore_ratio=rules.explore_ratio if explores else 0.0,
             min_labels=rules.min_labels,
         )
+        table = replace(table, version=digest(table)[:12])
+        self._note_version(table)
+        explores = rules.route and self._explored < rules.explore_per_epoch
+        return replace(table, explore_ratio=rules.explore_ratio) if explores else table
 
     def state(self) -> LaneState:
         """Return all that is to be kept."""
-        return LaneState(
-            epoch=self._epoch,
+        return replace(
+            self._state,
             tallies=tuple([self._tallies[key] for key in sorted(self._tallies, key=_order)]),
-            cuts=self._cuts,
-            notes=tuple(self._notes),
-            left_out=self._left_out,
         )
+
+    def view(self) -> LaneView:
+        """Return the table for who watches it."""
+        state, left = self._state, self._rules.explore_per_epoch - self._explored
+        return LaneView(
+            tallies=self._lanes_known(),
+            epoch=state.epoch,
+            version=state.versions[-1].id if state.versions else "",
+            explored=state.explored + self._explored,
+            explore_left=max(0, left) if self._rules.route else 0,
+            splits=state.splits,
+            merges=state.merges,
+            left_out=state.left_out,
+            peers=len(self._peers),
+        )
+
+    def _all(self) -> tuple[Tally, ...]:
+        """Return the counts of this gateway and its peers, sorted.
+
+        Added up by the peers' names, so that each of them gets the same to the last digit.
+        """
+        counts: dict[str, Iterable[Tally]] = {
+            name: one.tallies for name, one in self._peers.items()
+        }
+        counts[self._state.replica] = self._tallies.copy().values()
+        return merged(*[counts[name] for name in sorted(counts)])
+
+    def _lanes_known(self) -> tuple[Tally, ...]:
+        """Return the counts of lanes that are ones, not of the sides of cuts never made."""
+        cuts = {one.lane: one.question for one in self._state.cuts}
+        return tuple([one for one in self._all() if is_lane(one.lane, cuts)])
+
+    def _note_version(self, table: LaneTable) -> None:
+        """Write down a version when it comes into force."""
+        before = self._state.versions
+        if before and before[-1].id == table.version:
+            return
+        made = LaneVersion(
+            id=table.version,
+            at_s=self._state.at_s,
+            epoch=self._state.epoch,
+            labels=sum(one.labels for one in table.tallies if one.lane == "*"),
+            lanes=len({one.lane for one in table.tallies}),
+        )
+        self._state = replace(self._state, versions=(*before, made)[-_NOTES:])
 
     def _fold(self, record: Record) -> None:
         """Count every answer of a request, and what it took."""
-        lanes = self._lanes(record)
+        cuts = {one.lane: one.question for one in self._state.cuts}
+        signals = record.signals
+        lanes = lanes_of(path_of(record.ask, signals, {}), answers_of(signals), cuts)
+        most = record.ask.max_output_tokens or signals.expected_output_tokens
+        foreseen = min(most, signals.expected_output_tokens) * record.ask.n
         variants = {one.call.id: one.call.variant for one in record.attempts}
         for one in record.receipt.attempts:
             if one.role == "answer" and one.failure is None:
-                self._add(_seen(lanes, one, variants.get(one.call)))
+                self._add(_seen(lanes, one, variants.get(one.call), foreseen))
 
-    def _fold_label(
-        self, record: Record, correct: float, *, given: Counter[tuple[object, ...]]
-    ) -> None:
-        """Count a label, unless the epoch has had its share of them."""
-        answer = record.receipt.answer
-        if answer is None:
+    def _fold_label(self, label: Label) -> None:
+        """Count a label, unless its epoch has had its share of them."""
+        if label.correct is None or label.deployment is None or not label.alone or not label.lanes:
             return
-        lanes = self._lanes(record)
         most = self._rules.labels_per_epoch
-        for_all, for_one = (
-            (lanes[0], answer.deployment),
-            (lanes[0], answer.deployment, record.ask.tenant),
-        )
-        alone = record.ask.tenant is None  # no keys: there is but one tenant
-        if given[for_all] >= most or (given[for_one] >= max(1, most // 2) and not alone):
-            self._left_out += 1
+        epoch = int(label.at_s // self._rules.epoch_s)
+        for_all = epoch, label.lanes[0], label.deployment, label.variant
+        for_one = (*for_all, label.tenant)
+        # Without keys there is but one tenant, and anchors are the operator's own.
+        several = label.tenant is not None and label.by != "anchor"
+        if self._given[for_all] >= most or (self._given[for_one] >= max(1, most // 2) and several):
+            self._state = replace(self._state, left_out=self._state.left_out + 1)
             return
-        given[for_all] += 1
-        given[for_one] += 1
-        variant = next(
-            (one.call.variant for one in record.attempts if one.call.id == answer.call), None
+        self._given[for_all] += 1
+        self._given[for_one] += several
+        cuts = {one.lane: one.question for one in self._state.cuts}
+        self._add(
+            Seen(
+                lanes=lanes_of(label.lanes, label.yes, cuts),
+                deployment=label.deployment,
+                variant=label.variant,
+                correct=min(1.0, max(0.0, label.correct)),
+            )
         )
-        self._add(Seen(lanes=lanes, deployment=answer.deployment, variant=variant, correct=correct))
 
-    def _lanes(self, record: Record) -> tuple[str, ...]:
-        """Return all lanes that a request counts for."""
-        cuts = {one.lane: one.question for one in self._cuts}
-        path = path_of(record.ask, record.signals, cuts)
-        return (*path, *probes_of(path, record.signals))
+    def _forget(self, at_s: float) -> None:
+        """Forget what epochs that are over were given."""
+        now = int(at_s // self._rules.epoch_s)
+        self._given = Counter({key: n for key, n in self._given.items() if key[0] == now and n})
 
     def _add(self, seen: Seen) -> None:
         """Add an observation; no new lanes when there are too many."""
         changed = observed(self._tallies, seen)
         if len(self._tallies) >= _TALLIES:
             known = {key: one for key, one in changed.items() if key in self._tallies}
-            self._left_out += len(changed) - len(known)
-            changed = known
+            left_out = self._state.left_out + len(changed) - len(known)
+            self._state, changed = replace(self._state, left_out=left_out), known
         self._tallies |= changed
 
 
@@ -207,8 +247,8 @@ def _order(key: Key) -> tuple[str, str, str]:
     return key[0], key[1], key[2] or ""
 
 
-def _seen(lanes: tuple[str, ...], one: AttemptBill, variant: str | None) -> Seen:
-    """Return one answer as an observation."""
+def _seen(lanes: tuple[str, ...], one: AttemptBill, variant: str | None, foreseen: int) -> Seen:
+    """Return one answer as an observation; ``foreseen`` are the output tokens expected of it."""
     return Seen(
         lanes=lanes,
         deployment=one.deployment,
@@ -217,4 +257,6 @@ def _seen(lanes: tuple[str, ...], one: AttemptBill, variant: str | None) -> Seen
         failed=one.well_formed is False,
         usd=one.tokens_usd,
         energy_j=None if one.energy is None else one.energy.energy_j,
+        output_tokens=one.usage.output_tokens,
+        foreseen_tokens=foreseen,
     )

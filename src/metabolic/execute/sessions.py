@@ -7,6 +7,7 @@ remembered by its name and its number of tokens, a tool call by its id.
 __all__ = ["Sessions", "tool_call_ids"]
 
 from collections import OrderedDict
+from collections.abc import Iterator
 from typing import TypeVar
 
 from msgspec.structs import replace
@@ -34,6 +35,10 @@ class Sessions:
     def watch(self, largest: frozenset[str]) -> None:
         """Count, per tenant, who goes to these deployments first; nobody without any."""
         self._largest = largest
+
+    def strong_shares(self) -> Iterator[tuple[str | None, float]]:
+        """Iterate over tenants and their share of the largest models."""
+        return self._shares.shares()
 
     def warm(self, tenant: str | None, session: str | None) -> tuple[WarmPrefix, ...]:
         """Return which deployments have a prefix of this session cached."""

@@ -8,7 +8,7 @@ import re
 import msgspec
 
 from metabolic.core.errors import MetabolicError, RequestError
-from metabolic.execute.lanes import Feedback
+from metabolic.execute.lane_state import Feedback
 from metabolic.gateway.body import ClientLeft, read_body
 from metabolic.gateway.chat import Inference
 from metabolic.gateway.exchange import Exchange

@@ -15,7 +15,7 @@ from metabolic.core.metabolic import MetabolicState
 from metabolic.core.ports import Sink
 from metabolic.core.receipt import Receipt, Record
 from metabolic.core.request import Ask, Request, WarmPrefix
-from metabolic.execute.lanes import Feedback
+from metabolic.execute.lane_state import Feedback
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]

@@ -72,7 +72,9 @@ def _dial(text: str) -> float:
 
 
 def labels_in(path: Path | None) -> dict[str, float]:
-    """Return labels in [0, 1] by request id, from a file of feedback; preferences are left out.
+    """Return labels in [0, 1] by request id, from a file of labels.
+
+    Preferences are left out, and labels of answers that the client never got.
 
     Raises:
         ConfigError: the file cannot be read.
@@ -84,7 +86,7 @@ def labels_in(path: Path | None) -> dict[str, float]:
         for line in path.read_bytes().splitlines():
             row: Mapping[str, Any] = msgspec.json.decode(line)
             value = row.get("correct", row.get("score"))
-            if value is not None and row.get("id"):
+            if value is not None and row.get("id") and not row.get("shadow"):
                 found[str(row["id"])] = float(value)
     except (OSError, msgspec.MsgspecError, ValueError) as exc:
         message = f"{path}: cannot be read: {exc}"

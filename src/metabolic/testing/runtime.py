@@ -29,7 +29,7 @@ from metabolic.core.ports import Sink
 from metabolic.core.receipt import RECORD_SCHEMA, Carbon, Cost, Energy, Receipt, Record
 from metabolic.core.request import Ask, Request, Usage, WarmPrefix
 from metabolic.core.signals import Signals
-from metabolic.execute.lanes import Feedback
+from metabolic.execute.lane_state import Feedback
 
 _USAGE = Usage(input_tokens=7, cached_tokens=2, output_tokens=3, reasoning_tokens=1)
 

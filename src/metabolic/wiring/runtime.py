@@ -13,9 +13,10 @@ from metabolic.account.bill import bill, largest_of
 from metabolic.config import Config
 from metabolic.core.attempt import Effect, Event, Reply, Run
 from metabolic.core.decision import Decision, Policy
-from metabolic.core.errors import ConfigError, MetabolicError, NoCandidate
+from metabolic.core.errors import MetabolicError, NoCandidate
 from metabolic.core.fleet import Deployment, Endpoint, Load, Situation
 from metabolic.core.hardware import HardwareState
+from metabolic.core.labels import Label
 from metabolic.core.metabolic import MetabolicState
 from metabolic.core.ports import Backend, Clock, Ledger, Sink
 from metabolic.core.receipt import RECORD_SCHEMA, Receipt, Record, Settlement, Window
@@ -30,7 +31,7 @@ from metabolic.execute.calls import Calls
 from metabolic.execute.clock import RealClock
 from metabolic.execute.drive import Driver
 from metabolic.execute.health import Health
-from metabolic.execute.lanes import Feedback
+from metabolic.execute.lane_state import Feedback, LaneView
 from metabolic.execute.sessions import Sessions, tool_call_ids
 from metabolic.execute.snapshot import Snapshot
 from metabolic.execute.vigil import Vigil
@@ -42,6 +43,7 @@ from metabolic.wiring.ledgers import ledger_table
 from metabolic.wiring.local import LocalFleet
 from metabolic.wiring.meters import Memory, meters_of
 from metabolic.wiring.policy import Chooser, watched
+from metabolic.wiring.reloading import refuse_restarts
 from metabolic.wiring.senses import probe_of
 
 _REMEMBER_S = 300.0
@@ -167,6 +169,7 @@ class Runtime:
         self._refresh()
         self._meter.start()
         self._local.open()
+        await asyncio.to_thread(self._lanes.recover, self._ledger)
         self._tasks = [
             asyncio.create_task(self._follow(), name="state"),
             asyncio.create_task(self._meter.run(), name="meter"),
@@ -197,25 +200,7 @@ class Runtime:
         Raises:
             ConfigError: it changes what only a restart can change; the old one stays in force.
         """
-        for table in (
-            "deployments",
-            "models",
-            "engines",
-            "capacity",
-            "sense",
-            "ledger",
-            "sensors",
-            "meters",
-        ):
-            if getattr(config, table) != getattr(self.config, table):
-                message = f"{table} cannot change while running: restart to change it"
-                raise ConfigError(message)
-        if (config.server.host, config.server.port) != (
-            self.config.server.host,
-            self.config.server.port,
-        ):
-            message = "server host and port cannot change while running: restart to change them"
-            raise ConfigError(message)
+        refuse_restarts(self.config, config)
         self._chooser = Chooser(config, self._snapshot.fleet, self._probe.latest())
         self._vigil = Vigil(self._chooser.certificates, alarm=self._chooser.alarm)
         self._lanes.configure(config, self._chooser.learn)
@@ -371,6 +356,21 @@ class Runtime:
     def label(self, lane: str, *, loss: float, propensity: float = 1.0) -> None:
         """Take a label of a certified lane's kept draft; see ``execute.vigil``."""
         self._vigil.label(lane, loss=loss, propensity=propensity)
+
+    def observe(self, label: Label) -> bool:
+        """Take a label of any answer (``decide.evidence_labels.label_of`` makes it); blocks.
+
+        False: there was one of that name already. Raises ``OSError`` when it cannot be kept.
+        """
+        return self._lanes.observe(label)
+
+    def lanes(self) -> LaneView:
+        """Return the table of lanes, for who watches it."""
+        return self._lanes.view()
+
+    def strong_shares(self) -> Iterable[tuple[str | None, float]]:
+        """Return tenants with their share of the largest models; nobody where none is watched."""
+        return self._sessions.strong_shares()
 
     def feedback(self, given: Feedback, tenant: str | None) -> bool | None:
         """Take a client's label of an answer; see ``wiring.lanes``; blocks."""
