@@ -64,6 +64,7 @@ class ServerTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     keep_alive_s: Positive = 5.0
     drain_s: NotNegative = 30.0
     max_in_flight: Count = 256
+    idempotency_s: NotNegative = 600.0
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
 

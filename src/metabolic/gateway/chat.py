@@ -5,10 +5,11 @@ __all__ = ["Busy", "Dialect", "Inference", "NoAnswer"]
 import logging
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import msgspec
 
-from metabolic.core.errors import MetabolicError
+from metabolic.core.errors import MetabolicError, RequestError
 from metabolic.core.fleet import Deployment
 from metabolic.core.receipt import Receipt
 from metabolic.core.request import Ask, Request
@@ -21,6 +22,7 @@ from metabolic.gateway.exchange import Exchange
 from metabolic.gateway.log import record_request
 from metabolic.gateway.metrics import Metrics
 from metabolic.gateway.redact import Redactor
+from metabolic.gateway.repeats import Repeats
 from metabolic.gateway.reply import (
     error_event,
     error_response,
@@ -79,6 +81,7 @@ class Inference:
         self.keys = Keys(self.runtime.config.keys)
         self.limit_bytes = server.body_limit_bytes
         self._keep_alive_s = server.keep_alive_s
+        self.repeats = Repeats(server.idempotency_s) if server.idempotency_s else None
         self._most = server.max_in_flight
         self._fleet = None
 
@@ -109,6 +112,19 @@ class Inference:
             response = error_response(error, self.redact)
             await exchange.respond(foreign.error_of(response, dialect, exchange.id))
             return
+        if self.repeats is None or b"idempotency-key" not in exchange.headers:
+            await self._answer(exchange, request, ask)
+            return
+        try:
+            once = partial(self._answer, exchange, request, ask)
+            await self.repeats.serve(exchange, request, ask.tenant, once)
+        except RequestError as error:
+            self.metrics.refuse(error.code or "invalid_request")
+            response = error_response(error, self.redact)
+            await exchange.respond(foreign.error_of(response, dialect, exchange.id))
+
+    async def _answer(self, exchange: Exchange, request: Request, ask: Ask) -> None:
+        """Answer a request that was let in."""
         watch = Watch(exchange.receive, exchange.wire)
         self.in_flight += 1
         try:
