@@ -24,6 +24,7 @@ __all__ = [
     "Release",
     "Reply",
     "ReplyChoice",
+    "Retract",
     "Run",
     "Signal",
     "Tick",
@@ -38,6 +39,7 @@ from msgspec import Struct
 
 from metabolic.core.decision import Decision
 from metabolic.core.request import Usage
+from metabolic.core.speculation import Drafts
 
 Role = Literal["answer", "hedge", "probe", "judge", "shadow"]
 
@@ -53,6 +55,7 @@ class Call(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     log-probabilities, whether or not the client wants them. ``keep`` keeps the whole answer for
     the validators; without it (a stream relayed as it comes) only usage and finish are read.
     ``checkpoints`` are numbers of tokens at which the run wants to hear of it (``Reached``).
+    ``live``: the run wants to hear of its first bytes (``Progress``), although it is kept.
     """
 
     id: str
@@ -63,6 +66,8 @@ class Call(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     logprobs: bool = False
     keep: bool = True
     checkpoints: tuple[int, ...] = ()
+    num_speculative_tokens: int | None = None
+    live: bool = False
 
 
 class LogprobSummary(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
@@ -153,7 +158,8 @@ class Attempt(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """One call made; all times are seconds since the run began.
 
     ``first_token_s`` is ``None`` when the engine answered in one piece or not at all. ``cpu_s``
-    is the engine's CPU time where its process can be read.
+    is the engine's CPU time where its process can be read. ``drafts`` is what the engine said of
+    speculation.
     """
 
     call: Call
@@ -164,6 +170,7 @@ class Attempt(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     choices: tuple[Choice, ...] = ()
     failure: Failure | None = None
     cpu_s: float | None = None
+    drafts: Drafts | None = None
 
 
 class Began(Struct, frozen=True, kw_only=True, tag="began", gc=False):
@@ -244,6 +251,12 @@ class Release(Struct, frozen=True, kw_only=True, tag="release", gc=False):
     call: str
 
 
+class Retract(Struct, frozen=True, kw_only=True, tag="retract", gc=False):
+    """Tell the client that what it saw of this call is replaced by what follows."""
+
+    call: str
+
+
 class Wake(Struct, frozen=True, kw_only=True, tag="wake", gc=False):
     """Send a ``Tick`` at ``at_s`` (seconds since the run began)."""
 
@@ -256,7 +269,7 @@ class Finish(Struct, frozen=True, kw_only=True, tag="finish", gc=False):
     call: str | None
 
 
-Effect = Open | Cancel | Check | Release | Wake | Finish
+Effect = Open | Cancel | Check | Release | Retract | Wake | Finish
 
 
 class Answer(Struct, frozen=True, kw_only=True, gc=False):
@@ -279,7 +292,8 @@ class Run(Struct, frozen=True, kw_only=True, gc=False):
     ``stage`` counts through ``decision.stages`` and then ``decision.fallbacks``. ``open`` are
     calls under way, ``released`` the call whose answer is leaving. ``failure`` is the last one,
     for the error the client gets when there is no answer. ``retried``: somebody was asked once
-    more; ``retry_at_s`` is when somebody will be.
+    more; ``retry_at_s`` is when somebody will be. ``hedge_at_s`` is when a second call will be
+    opened beside the first. ``closing``: all is decided, and what is still open has only to end.
     """
 
     decision: Decision
@@ -296,6 +310,8 @@ class Run(Struct, frozen=True, kw_only=True, gc=False):
     finished: bool = False
     retried: bool = False
     retry_at_s: float | None = None
+    hedge_at_s: float | None = None
+    closing: bool = False
 
 
 class ToolCall(Struct, frozen=True, kw_only=True, gc=False):
@@ -334,3 +350,4 @@ class Reply(Struct, frozen=True, kw_only=True, gc=False):
     choices: tuple[ReplyChoice, ...] = ()
     usage: Usage = Usage()
     body: bytes = b""
+    drafts: Drafts | None = None

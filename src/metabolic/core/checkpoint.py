@@ -10,7 +10,8 @@ class Checkpoint(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False
 
     Unsure is a mean log-probability of those tokens below ``min_logprob`` (nats, at most 0).
     ``lane`` ``"*"`` holds for every lane. ``rows`` is the number of kept drafts it was learned
-    from; 0 is a guess.
+    from; 0 is a guess. At ``release_logprob`` or above a draft that is delivered by a window may
+    leave (``None``: nothing is said of that here).
     """
 
     deployment: str
@@ -18,3 +19,4 @@ class Checkpoint(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False
     min_logprob: float
     lane: str = "*"
     rows: int = 0
+    release_logprob: float | None = None

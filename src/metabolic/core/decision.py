@@ -8,8 +8,10 @@ from msgspec import Struct
 
 from metabolic.core.certificate import Certificate
 from metabolic.core.checkpoint import Checkpoint
+from metabolic.core.delivery import Delivery, DeliveryRules, Hedge
 from metabolic.core.lanes import Arm, LaneTable
 from metabolic.core.metabolic import Profile
+from metabolic.core.speculation import Granularity
 
 
 class Belief(Struct, frozen=True, kw_only=True, gc=False):
@@ -41,7 +43,11 @@ class Policy(Struct, frozen=True, kw_only=True, gc=False):
     the facility's overhead; ``market_g_per_kwh`` is that of the electricity that was bought,
     ``embodied_g_per_h`` of the machine's making by the hour, ``water_l_per_kwh`` its water
     (``None``: unknown). ``checkpoints`` are where drafts that no certificate covers may be given
-    up early. ``lanes`` is the table learned from traffic (``None``: none is in force).
+    up early. ``lanes`` is the table learned from traffic (``None``: none is in force). ``delivery`` is
+    what windows and hedges go by.
+
+    ``speculation_rule`` is what drafting is decided by, ``speculation_explore_ratio`` the share of
+    answers on which it is tried out where nobody is sure.
     """
 
     id: str
@@ -66,6 +72,9 @@ class Policy(Struct, frozen=True, kw_only=True, gc=False):
     water_l_per_kwh: float | None = None
     checkpoints: tuple[Checkpoint, ...] = ()
     lanes: LaneTable | None = None
+    delivery: DeliveryRules = DeliveryRules()
+    speculation_rule: Literal["gate", "headroom", "off"] = "gate"
+    speculation_explore_ratio: float = 0.0
 
 
 class Estimate(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
@@ -103,11 +112,33 @@ class Candidate(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False)
 
 
 class Speculation(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
-    """Whether drafting pays here and now, and whether it could be switched."""
+    """Whether drafting pays here and now, and whether it could be switched.
+
+    ``deployment`` is who drafts, ``how`` it is switched; ``applied``: it is as wanted, else
+    ``hindered`` says why (``None``: no deployment of the decision can draft). The figures of the
+    gate: ``gain_ratio`` is the speed-up (tokens of a step ``tau_ratio`` over its time
+    ``1 + verify_ratio + draft_ratio``) with its probable least and most, ``energy_ratio`` the
+    joules a token over those without; ``key`` the kind of answers they were learned from, in
+    ``steps`` of the model.
+    """
 
     wanted: bool
     num_speculative_tokens: int = 4
     why: str = ""
+    deployment: str | None = None
+    how: Granularity | Literal["twin"] = "none"
+    applied: bool | None = None
+    hindered: str | None = None
+    regime: str | None = None
+    key: str | None = None
+    gain_ratio: float | None = None
+    gain_low_ratio: float | None = None
+    gain_high_ratio: float | None = None
+    energy_ratio: float | None = None
+    tau_ratio: float | None = None
+    verify_ratio: float | None = None
+    draft_ratio: float | None = None
+    steps: float = 0.0
 
 
 class Stage(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
@@ -119,7 +150,10 @@ class Stage(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     said, and ``never`` is one that is only compared with. ``expected_s`` is how long it should take
     from its opening; known where the client has a deadline, and then one that would miss it is
     skipped if there is a draft to give. At ``checkpoints`` a draft that is too unsure is given up
-    while it is being written.
+    while it is being written, or let out early (by a window). ``hedge`` is who is asked beside it.
+
+    ``num_speculative_tokens`` is what the engine is asked to draft (0: nothing; ``None``: it is
+    not asked).
     """
 
     kind: Literal["model", "skill"] = "model"
@@ -130,6 +164,8 @@ class Stage(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     rule: Literal["confidence", "agreement", "never"] = "confidence"
     expected_s: float | None = None
     checkpoints: tuple[Checkpoint, ...] = ()
+    hedge: Hedge | None = None
+    num_speculative_tokens: int | None = None
 
 
 class Plan(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
@@ -147,16 +183,15 @@ class Decision(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
 
     ``stages`` are tried in order; ``fallbacks`` only when all of them fail, nearest in quality
     first. ``plans`` are the best few considered, cheapest first. ``abstained`` says why no
-    cascade was built, if none was. ``delivery`` is how the answer leaves: ``stream`` as it comes
-    (one stage only) or ``hold`` until it is checked. ``certified``: ``certificate``, by its id,
-    bounds what this decision loses. ``lane`` is the one of the table that was gone by. ``arms`` are
+    cascade was built, if none was. ``delivery`` is how the answer leaves. ``certified``:
+    ``certificate``, by its id, bounds what this decision loses. ``lane`` is the one of the table that was gone by. ``arms`` are
     those an exploring decision could have drawn, ``propensity`` the chance of what it did choose;
     without arms nothing was left to chance.
     """
 
     stages: tuple[Stage, ...]
     fallbacks: tuple[Stage, ...] = ()
-    delivery: Literal["stream", "hold"] = "hold"
+    delivery: Delivery = "hold"
     candidates: tuple[Candidate, ...] = ()
     plans: tuple[Plan, ...] = ()
     reference: str | None = None

@@ -25,6 +25,8 @@ from typing import Literal
 
 from msgspec import Struct
 
+from metabolic.core.delivery import Delivery
+
 
 class Text(Struct, frozen=True, kw_only=True, tag="text", gc=False):
     """A piece of text."""
@@ -159,7 +161,8 @@ class Ask(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     deployment that must answer because a tool result is being returned to it.
     ``strong_share_ratio`` is the share of the tenant's latest requests that went to the largest
     models first, ``None`` where nobody counts. ``turns`` of its
-    session have been answered; ``None``: it belongs to none, or nobody counts.
+    session have been answered; ``None``: it belongs to none, or nobody counts. ``may_hedge``: the
+    budget of hedges has room for one.
     """
 
     id: str
@@ -171,7 +174,7 @@ class Ask(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     pin: str | None = None
     allowed: tuple[str, ...] = ()
     preference: float | None = None
-    delivery: Literal["auto", "stream", "hold"] = "auto"
+    delivery: Literal["auto"] | Delivery = "auto"
     n: int = 1
     stream: bool = False
     needs: tuple[str, ...] = ()
@@ -183,6 +186,7 @@ class Ask(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     conversation_pin: str | None = None
     strong_share_ratio: float | None = None
     turns: int | None = None
+    may_hedge: bool = False
 
 
 class Usage(Struct, frozen=True, kw_only=True, gc=False):

@@ -1,10 +1,10 @@
 """The life of one request as a state machine: ``advance(run, event) -> (run, effects)``.
 
-Two rules. Everything that decides what a request does next lives in this file. This file does not
-know what time it is, who is connected or what an answer says: events tell it.
+Two rules. Everything that decides what a request does next lives here, in ``calling`` and in
+``drafts``. They do not know what time it is, who is connected or what an answer says: events tell.
 
 Theory of operation. A run walks through ``decision.stages`` and, when none of them gave a draft
-that may be given, through ``decision.fallbacks``. At most one call is open at a time::
+that may be given, through ``decision.fallbacks``. One call is open at a time, or two in a hedge::
 
     Began ──Open──▶ waiting ──Ended(answer)──Check──▶ checking ──Checked(accepted)──▶ Release
                       │  ▲                               │
@@ -22,6 +22,15 @@ that may be given, through ``decision.fallbacks``. At most one call is open at a
   say the same in the end; a stage that is only compared with is never kept, unless degraded.
 - **stream**: the first ``Progress`` releases the call, and no other call may answer afterwards:
   two answers are never concatenated. A failure before that moves on; one after it ends the run.
+- **window**: as hold, but a draft that is sure enough at a checkpoint is released there and then,
+  and so is the last stage's with its first bytes. From then on it is as in a stream: no other call
+  may answer. The verdict at the end is told; it changes nothing.
+- **replace**: every draft is released with its first bytes. When another answers after all, its
+  first bytes retract what was shown before: ``Retract`` stands between any two answers.
+- **hedge**: a second call is opened beside the first when its time has come or the draft is in
+  doubt. The first accepted answer wins, the other is cancelled and billed; while one of them is
+  open or being checked nobody else is asked. A late hedge asks a replica when first bytes do not
+  come, and whoever has them first goes on alone.
 - **degraded**: when no stage was satisfied, the best completed well-formed draft is given and
   marked; a run without one ends with the last failure.
 - **asked once more**: when nobody is left to try and nothing was answered, the first deployment
@@ -34,7 +43,15 @@ that may be given, through ``decision.fallbacks``. At most one call is open at a
   is billed.
 """
 
-__all__ = ["EARLY_ABORT", "LONGEST_WAIT_S", "OURS_TO_MEND", "advance", "begin", "stage_at"]
+__all__ = [
+    "EARLY_ABORT",
+    "LONGEST_WAIT_S",
+    "LOST",
+    "OURS_TO_MEND",
+    "advance",
+    "begin",
+    "stage_at",
+]
 
 from msgspec.structs import replace
 
@@ -55,26 +72,32 @@ from metabolic.core.attempt import (
     Open,
     Progress,
     Reached,
-    Release,
     Run,
     Tick,
-    Verdict,
     Wake,
 )
-from metabolic.core.decision import Decision, Stage
+from metabolic.core.decision import Decision
+from metabolic.decide.calling import call_of, ends_s, is_lost, misses, others, shown, unasked
+from metabolic.decide.drafts import (
+    EARLY_ABORT,
+    LOST,
+    OURS_TO_MEND,
+    accepted,
+    against,
+    at_checkpoint,
+    best_draft,
+    is_fallback,
+    is_last,
+    is_pending,
+    is_theirs,
+    may_pass,
+    stage_at,
+)
 
 LONGEST_WAIT_S = 5.0
 """A deployment that wants to be left alone for longer is not waited for."""
 
-EARLY_ABORT = "early abort"
-"""Why a draft was cancelled at a checkpoint."""
-
 _BUSY_WAIT_S = 0.5
-_CLIENT_FAULTS = frozenset({400, 413, 422})
-OURS_TO_MEND = frozenset({"context_length_exceeded"})
-"""Refusals of the request that another deployment, with more context, may not share."""
-
-_SERVER_FAULT = 500
 
 Step = tuple[Run, tuple[Effect, ...]]
 
@@ -111,65 +134,96 @@ def advance(run: Run, event: Event) -> Step:
             return _gone(run)
 
 
-def stage_at(decision: Decision, index: int) -> Stage | None:
-    """Return the stage of that number, counting fallbacks after stages; ``None`` past the end."""
-    if index < len(decision.stages):
-        return decision.stages[index]
-    index -= len(decision.stages)
-    return decision.fallbacks[index] if index < len(decision.fallbacks) else None
-
-
 def _open(run: Run, at_s: float) -> Step:
     """Open the call of the run's stage."""
-    decision = run.decision
-    stage = stage_at(decision, run.stage)
+    stage = stage_at(run.decision, run.stage)
     if stage is None:
         return _finish(run, None)
-    streams = decision.delivery == "stream"
-    call = Call(
-        id=f"c{len(run.attempts)}",
-        stage=run.stage,
-        deployment=stage.deployment,
-        variant=stage.variant,
-        logprobs=stage.min_confidence is not None,
-        keep=not streams,
-        checkpoints=() if run.retried else tuple([one.tokens for one in stage.checkpoints]),
-    )
-    ends_s = at_s + stage.timeout_s
-    if run.deadline_s is not None:
-        ends_s = min(ends_s, run.deadline_s)
-    run = replace(run, open=(call,), stage_ends_s=ends_s)
-    return run, (Open(call=call), Wake(at_s=ends_s))
+    call = call_of(run, stage, run.stage)
+    wake_s = end_s = ends_s(run, stage, at_s)
+    if stage.hedge is not None and not run.retried:
+        wake_s = min(end_s, at_s + stage.hedge.after_s)
+    hedge_at_s = wake_s if wake_s < end_s else None
+    run = replace(run, open=(call,), stage_ends_s=end_s, hedge_at_s=hedge_at_s)
+    return run, (Open(call=call), Wake(at_s=wake_s))
+
+
+def _hedge(run: Run, at_s: float) -> Step:
+    """Open the second call beside the stage's own, if it can still answer in time."""
+    stage, index = stage_at(run.decision, run.stage), run.stage
+    hedge = None if stage is None else stage.hedge
+    run = replace(run, hedge_at_s=None)
+    wake = () if run.stage_ends_s is None else (Wake(at_s=run.stage_ends_s),)
+    if stage is None or hedge is None or run.gone or run.closing or run.released is not None:
+        return run, wake
+    if hedge.deployment is None:
+        index += 1
+        other = stage_at(run.decision, index)
+    else:
+        other = replace(stage, deployment=hedge.deployment, hedge=replace(hedge, doubt=None))
+    if other is None or misses(run, other, at_s):
+        return run, wake
+    call = replace(call_of(run, other, index), role="hedge")
+    end_s = max(run.stage_ends_s or 0.0, ends_s(run, other, at_s))
+    run = replace(run, open=(*run.open, call), stage_ends_s=end_s)
+    return run, (Open(call=call), Wake(at_s=end_s))
 
 
 def _progress(run: Run, event: Progress) -> Step:
-    """Release a streamed call with its first bytes."""
-    is_open = any(call.id == event.call for call in run.open)
-    if run.decision.delivery != "stream" or run.released is not None or not is_open:
+    """Release a call that is streamed or shown with its first bytes; end a wait for them."""
+    call = next((one for one in run.open if one.id == event.call), None)
+    if call is None or run.closing or run.gone or is_lost(run, call.id):
         return run, ()
-    return replace(run, released=event.call), (Release(call=event.call),)
+    effects: tuple[Effect, ...] = ()
+    stage = stage_at(run.decision, call.stage)
+    if stage is not None and stage.hedge is not None and stage.hedge.late:
+        effects = others(run, call.id)
+        if run.hedge_at_s is not None and run.stage_ends_s is not None:
+            effects = (*effects, Wake(at_s=run.stage_ends_s))
+        run = replace(run, hedge_at_s=None)
+    mode = run.decision.delivery
+    if mode == "hold" or (mode == "window" and (stage is None or not is_last(stage))):
+        return run, effects
+    run, released = shown(run, call.id)
+    return run, (*released, *effects)
 
 
 def _reached(run: Run, event: Reached) -> Step:
-    """Cancel a draft that will not be kept, if somebody is left who can answer in time."""
+    """Give up a draft that will not be kept, let out one that will, hedge one in doubt."""
     call = next((one for one in run.open if one.id == event.call), None)
     stage = None if call is None else stage_at(run.decision, call.stage)
-    if call is None or stage is None or run.released == call.id or not _hopeless(stage, event):
+    if call is None or stage is None or run.closing or run.gone:
         return run, ()
-    following = run.stage + 1
-    if following >= len(run.decision.stages) or run.retried or run.gone:
+    mode = run.decision.delivery
+    point = at_checkpoint(stage, event)
+    if point is not None and (run.released != call.id or mode == "replace"):
+        if event.logprob < point.min_logprob:
+            return _give_up(run, call, event.at_s)
+        sure = point.release_logprob is not None and event.logprob >= point.release_logprob
+        if mode == "window" and sure and run.released is None:
+            return _commit(run, call)
+    doubt = None if stage.hedge is None else stage.hedge.doubt
+    if run.hedge_at_s is None or doubt is None or doubt.tokens != event.tokens:
         return run, ()
-    takes_s = run.decision.stages[following].expected_s
-    if run.deadline_s is not None and event.at_s + (takes_s or 0.0) >= run.deadline_s:
+    return _hedge(run, event.at_s) if event.logprob < doubt.min_logprob else (run, ())
+
+
+def _commit(run: Run, call: Call) -> Step:
+    """Let a draft out that is still being written; nobody else may answer then."""
+    run, released = shown(run, call.id)
+    return run, (*released, *others(run, call.id))
+
+
+def _give_up(run: Run, call: Call, at_s: float) -> Step:
+    """Cancel a draft if somebody is left who can answer in time."""
+    if run.retried:
         return run, ()
+    if len(run.open) == 1:
+        following = unasked(run, call.stage + 1)
+        stages = run.decision.stages
+        if following >= len(stages) or misses(run, stages[following], at_s):
+            return run, ()
     return run, (Cancel(call=call.id, why=EARLY_ABORT),)
-
-
-def _hopeless(stage: Stage, event: Reached) -> bool:
-    """Say whether a draft is below the threshold of the checkpoint it has reached."""
-    return any(
-        one.tokens == event.tokens and event.logprob < one.min_logprob for one in stage.checkpoints
-    )
 
 
 def _ended(run: Run, event: Ended) -> Step:
@@ -183,71 +237,52 @@ def _ended(run: Run, event: Ended) -> Step:
         run,
         open=still_open,
         attempts=(*run.attempts, attempt),
-        stage_ends_s=None,
-        failure=attempt.failure or run.failure,
+        stage_ends_s=run.stage_ends_s if still_open else None,
+        hedge_at_s=None,
+        failure=run.failure if run.closing else attempt.failure or run.failure,
     )
-    if run.gone:
-        return (run, ()) if still_open else _finish(run, None)
+    if run.gone or run.closing:
+        return (run, ()) if still_open else _finish(run, run.answer if run.closing else None)
     if attempt.failure is not None:
         return _failed(run, attempt, attempt.failure, event.at_s)
+    if is_lost(run, call.id):
+        return run, ()
     if run.decision.delivery == "stream":
-        return _give(run, attempt, degraded=_is_fallback(run, attempt))
-    return run, (Check(call=call.id, against=_against(run, call)),)
-
-
-def _against(run: Run, call: Call) -> str | None:
-    """Return the answered call that a draft is compared with, if its stage goes by agreement."""
-    stage = stage_at(run.decision, call.stage)
-    if stage is None or stage.rule != "agreement":
-        return None
-    answered = (one for one in run.attempts if one.failure is None and one.call.id != call.id)
-    return max((one.call.id for one in answered), default=None)
+        return _give(run, attempt, degraded=is_fallback(run, attempt))
+    return run, (Check(call=call.id, against=against(run, call)),)
 
 
 def _failed(run: Run, attempt: Attempt, failure: Failure, at_s: float) -> Step:
     """Move on from a failed call, unless the client must hear of it."""
-    if run.released == attempt.call.id:
-        return _finish(run, None)
-    theirs = failure.kind == "refused" and failure.status in _CLIENT_FAULTS
-    if theirs and failure.code not in OURS_TO_MEND:
+    if run.released == attempt.call.id and run.decision.delivery != "replace":
+        return _close(run, ())
+    if is_theirs(failure) and not run.open and not is_pending(run):
         return _last_resort(run)
     return _next(run, at_s)
 
 
 def _checked(run: Run, event: Checked) -> Step:
-    """Give an accepted draft; move on from a refused one."""
+    """Give an accepted draft; move on from a refused one, unless it is out for good."""
     attempt = next((one for one in run.attempts if one.call.id == event.call), None)
-    if attempt is None or attempt.failure is not None:
+    if attempt is None or attempt.failure is not None or run.closing or run.gone:
         return run, ()
     run = replace(run, verdicts=(*run.verdicts, (event.call, event.verdict)))
     stage = stage_at(run.decision, attempt.call.stage)
-    if stage is not None and _accepted(stage, event.verdict):
-        return _give(run, attempt, degraded=_is_fallback(run, attempt))
+    if stage is not None and accepted(stage, event.verdict):
+        return _give(run, attempt, degraded=is_fallback(run, attempt))
+    if run.released == attempt.call.id and run.decision.delivery == "window":
+        return _give(run, attempt, degraded=True)
     return _next(run, event.at_s)
-
-
-def _is_fallback(run: Run, attempt: Attempt) -> bool:
-    """Say whether an attempt was made only because every stage had failed, or there was none."""
-    return attempt.call.stage >= len(run.decision.stages)
-
-
-def _accepted(stage: Stage, verdict: Verdict) -> bool:
-    """Say whether a stage keeps a draft with this verdict."""
-    if not verdict.well_formed or verdict.doubtful:
-        return False
-    if stage.rule != "confidence":
-        return stage.rule == "agreement" and verdict.agrees is True
-    if stage.min_confidence is None:
-        return True
-    return verdict.confidence is not None and verdict.confidence >= stage.min_confidence
 
 
 def _next(run: Run, at_s: float) -> Step:
     """Open the next stage; fall back only when there is no draft that may be given."""
+    if run.open or is_pending(run):
+        return run, ()
     late = run.deadline_s is not None and at_s >= run.deadline_s
     following = _in_time(run, at_s)
     exhausted = following >= len(run.decision.stages)
-    if late or run.retried or (exhausted and _best_draft(run) is not None):
+    if late or run.retried or (exhausted and best_draft(run) is not None):
         return _last_resort(run)
     if stage_at(run.decision, following) is None:
         return _again(run, at_s)
@@ -256,8 +291,8 @@ def _next(run: Run, at_s: float) -> Step:
 
 def _in_time(run: Run, at_s: float) -> int:
     """Return the next stage, without those that would miss the deadline if there is a draft."""
-    following = run.stage + 1
-    if run.deadline_s is None or _best_draft(run) is None:
+    following = unasked(run, run.stage + 1)
+    if run.deadline_s is None or best_draft(run) is None:
         return following
     for stage in run.decision.stages[following:]:
         if stage.expected_s is None or at_s + stage.expected_s <= run.deadline_s:
@@ -268,7 +303,7 @@ def _in_time(run: Run, at_s: float) -> int:
 
 def _again(run: Run, at_s: float) -> Step:
     """Ask once more, the first of those whose failure may pass; only when nobody else is left."""
-    failed = next((one for one in run.attempts if _may_pass(one.failure)), None)
+    failed = next((one for one in run.attempts if may_pass(one.failure)), None)
     if run.retried or failed is None or failed.failure is None:
         return _last_resort(run)
     wait_s = failed.failure.retry_after_s
@@ -283,36 +318,10 @@ def _again(run: Run, at_s: float) -> Step:
     return _open(run, at_s)
 
 
-def _may_pass(failure: Failure | None) -> bool:
-    """Say whether the same call may succeed a moment later."""
-    if failure is None:
-        return False
-    if failure.kind in {"unreachable", "overloaded"}:
-        return True
-    if failure.kind == "cancelled":
-        return failure.code == EARLY_ABORT  # given up by us; now it is all there is
-    return failure.kind == "bad_reply" and (failure.status or 0) >= _SERVER_FAULT
-
-
 def _last_resort(run: Run) -> Step:
     """Give the best draft, marked degraded; without one, end with the failure."""
-    draft = _best_draft(run)
-    return _finish(run, None) if draft is None else _give(run, draft, degraded=True)
-
-
-def _best_draft(run: Run) -> Attempt | None:
-    """Return the best well-formed draft: not doubtful before doubtful, later stages first."""
-    verdicts = dict(run.verdicts)
-    drafts = [
-        one
-        for one in run.attempts
-        if one.failure is None and (seen := verdicts.get(one.call.id)) and seen.well_formed
-    ]
-    return max(
-        drafts,
-        key=lambda one: (not verdicts[one.call.id].doubtful, one.call.stage),
-        default=None,
-    )
+    draft = best_draft(run)
+    return _close(run, ()) if draft is None else _give(run, draft, degraded=True)
 
 
 def _give(run: Run, attempt: Attempt, *, degraded: bool) -> Step:
@@ -326,23 +335,32 @@ def _give(run: Run, attempt: Attempt, *, degraded: bool) -> Step:
         degraded=degraded,
         certified=run.decision.certified and not degraded,
     )
-    effects: tuple[Effect, ...] = (Finish(call=attempt.call.id),)
-    if run.released is None:
-        effects = (Release(call=attempt.call.id), *effects)
-    return replace(run, answer=answer, released=attempt.call.id, finished=True), effects
+    run, released = shown(run, attempt.call.id)
+    return _close(replace(run, answer=answer), released)
 
 
-def _finish(run: Run, call: str | None) -> Step:
+def _close(run: Run, effects: tuple[Effect, ...]) -> Step:
+    """End the run, at once or when what is still open has been stopped."""
+    if not run.open:
+        run, finish = _finish(run, run.answer)
+        return run, (*effects, *finish)
+    return replace(run, closing=True, hedge_at_s=None), (*effects, *others(run, None))
+
+
+def _finish(run: Run, answer: Answer | None) -> Step:
     """End the run."""
-    return replace(run, finished=True), (Finish(call=call),)
+    return replace(run, finished=True), (Finish(call=None if answer is None else answer.call),)
 
 
 def _tick(run: Run, event: Tick) -> Step:
-    """Cancel what is open when its time is up; its end moves the run on. Or ask once more."""
+    """Ask once more; open a hedge; or cancel what is open when its time is up."""
     if run.retry_at_s is not None and event.at_s >= run.retry_at_s and not run.open:
         return _open(replace(run, retry_at_s=None), event.at_s)
-    if run.stage_ends_s is None or event.at_s < run.stage_ends_s or not run.open:
+    if run.stage_ends_s is None or not run.open:
         return run, ()
+    if event.at_s < run.stage_ends_s:
+        hedges = run.hedge_at_s is not None and event.at_s >= run.hedge_at_s
+        return _hedge(run, event.at_s) if hedges else (run, ())
     cancels = tuple(Cancel(call=call.id, why="timeout") for call in run.open)
     return replace(run, stage_ends_s=None), cancels
 
