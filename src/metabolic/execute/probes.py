@@ -59,7 +59,7 @@ class Probes:
         period_s: float,
     ) -> None:
         """Take the parts; nobody is asked before ``run`` or ``once``."""
-        self._targets, self._health, self._clock = tuple(targets), health, clock
+        self.targets, self._health, self._clock = tuple(targets), health, clock
         self._fetch, self._asleep, self._period_s = fetch, asleep, period_s
         self._known: set[str] = set()
         self._missed: dict[str, int] = {}
@@ -73,7 +73,7 @@ class Probes:
 
     async def once(self) -> None:
         """Ask everybody who is awake, side by side."""
-        awake = [one for one in self._targets if not self._asleep(one.deployment)]
+        awake = [one for one in self.targets if not self._asleep(one.deployment)]
         await asyncio.gather(*(self._ask(one) for one in awake))
 
     async def _ask(self, target: Target) -> None:

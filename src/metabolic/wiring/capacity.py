@@ -56,15 +56,9 @@ class Capacity:
             heard=snapshot.hear,
             period_s=table.scrape_period_s or _PERIOD_S,
         )
-        self._probed = [
-            target
-            for target in (
-                _health_page(endpoints[one.name]) for one in ours if one.name in endpoints
-            )
-            if target is not None
-        ]
+        pages = [_health_page(endpoints[one.name]) for one in ours if one.name in endpoints]
         self.probes = Probes(
-            self._probed,
+            [one for one in pages if one is not None],
             health=health,
             clock=clock,
             fetch=fetch,
@@ -111,7 +105,7 @@ class Capacity:
         if not self._slots:
             return []
         made: list[Coroutine[None, None, None]] = [self._learn()]
-        if self._table.probe_period_s and self._probed:
+        if self._table.probe_period_s and self.probes.targets:
             made.append(self.probes.run())
         if self._table.scrape_period_s:
             made.append(self.scraper.run())
