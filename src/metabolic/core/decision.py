@@ -7,6 +7,7 @@ from typing import Literal
 from msgspec import Struct
 
 from metabolic.core.certificate import Certificate
+from metabolic.core.checking import Checking
 from metabolic.core.checkpoint import Checkpoint
 from metabolic.core.delivery import Delivery, DeliveryRules, Hedge
 from metabolic.core.lanes import Arm, LaneTable
@@ -43,11 +44,14 @@ class Policy(Struct, frozen=True, kw_only=True, gc=False):
     the facility's overhead; ``market_g_per_kwh`` is that of the electricity that was bought,
     ``embodied_g_per_h`` of the machine's making by the hour, ``water_l_per_kwh`` its water
     (``None``: unknown). ``checkpoints`` are where drafts that no certificate covers may be given
-    up early. ``lanes`` is the table learned from traffic (``None``: none is in force). ``delivery`` is
-    what windows and hedges go by.
+    up early. ``lanes`` is the table learned from traffic (``None``: none is in force).
+    ``delivery`` is what windows and hedges go by.
 
     ``speculation_rule`` is what drafting is decided by, ``speculation_explore_ratio`` the share of
     answers on which it is tried out where nobody is sure.
+
+    ``checking`` is what validators take for a draft (``None``: nobody says), ``wait_usd_per_h``
+    what an hour that a client waits is worth: queues, waking and slow models then have a price.
     """
 
     id: str
@@ -75,6 +79,8 @@ class Policy(Struct, frozen=True, kw_only=True, gc=False):
     delivery: DeliveryRules = DeliveryRules()
     speculation_rule: Literal["gate", "headroom", "off"] = "gate"
     speculation_explore_ratio: float = 0.0
+    checking: Checking | None = None
+    wait_usd_per_h: float = 0.0
 
 
 class Estimate(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
@@ -82,7 +88,8 @@ class Estimate(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
 
     ``energy_j`` is the average share, ``marginal_energy_j`` what the meter would not read without
     this request; both are for local devices only. ``net_usd`` adds tokens, lost prompt cache,
-    electricity and carbon: the figure that is minimised.
+    electricity, carbon, ``wait_usd`` (the client's time, queue and waking included) and
+    ``check_usd`` (validating the draft, which takes ``check_s``): the figure that is minimised.
     """
 
     input_tokens: int
@@ -100,6 +107,9 @@ class Estimate(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     p_correct_accepted: float | None = None
     evidence: int = 0
     net_usd: float = 0.0
+    wait_usd: float = 0.0
+    check_usd: float = 0.0
+    check_s: float = 0.0
 
 
 class Candidate(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
@@ -184,8 +194,8 @@ class Decision(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     ``stages`` are tried in order; ``fallbacks`` only when all of them fail, nearest in quality
     first. ``plans`` are the best few considered, cheapest first. ``abstained`` says why no
     cascade was built, if none was. ``delivery`` is how the answer leaves. ``certified``:
-    ``certificate``, by its id, bounds what this decision loses. ``lane`` is the one of the table that was gone by. ``arms`` are
-    those an exploring decision could have drawn, ``propensity`` the chance of what it did choose;
+    ``certificate``, by its id, bounds what this decision loses. ``lane`` is the one of the table
+    that was gone by. ``arms`` are those an exploring decision could have drawn, ``propensity`` the chance of what it did choose;
     without arms nothing was left to chance.
     """
 

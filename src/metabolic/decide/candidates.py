@@ -5,6 +5,7 @@ __all__ = ["judge", "rejection"]
 from metabolic.core.decision import Candidate, Estimate
 from metabolic.core.fleet import Load
 from metabolic.core.request import NO_LIMITS, Ask
+from metabolic.decide.dues import seconds_of, with_dues
 from metabolic.decide.estimate import Known, View, estimate
 from metabolic.decide.impacts import too_large
 
@@ -23,6 +24,8 @@ def judge(seen: View, known: Known, load: Load | None, *, strict: bool = True) -
     if reason is not None:
         return Candidate(deployment=known.name, rejected=reason)
     judged = estimate(seen, known, load)
+    if seen.policy.checking is not None or seen.policy.wait_usd_per_h:
+        judged = with_dues(judged, seen.policy, usd_per_j=seen.usd_per_j)
     over = None if seen.ask.limits is NO_LIMITS else _over_limit(seen.ask, judged)
     return Candidate(deployment=known.name, estimate=judged, rejected=over)
 
@@ -114,8 +117,7 @@ def _over_limit(ask: Ask, judged: Estimate) -> str | None:
         return f"would cost {cost:.6f} USD, limit {limits.max_cost_usd:.6f}"
     if limits.max_energy_j is not None and energy is not None and energy > limits.max_energy_j:
         return f"would take {energy:.1f} J, limit {limits.max_energy_j:.1f}"
-    if limits.deadline_s is not None and judged.ttft_s is not None and judged.tpot_s is not None:
-        seconds = judged.ttft_s + judged.tpot_s * judged.output_tokens
-        if seconds > limits.deadline_s:
-            return f"would take {seconds:.1f} s, deadline {limits.deadline_s:.1f}"
+    seconds = None if limits.deadline_s is None else seconds_of(judged)
+    if seconds is not None and seconds > (limits.deadline_s or 0.0):
+        return f"would take {seconds:.1f} s, deadline {limits.deadline_s:.1f}"
     return None
