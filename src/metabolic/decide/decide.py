@@ -21,6 +21,7 @@ from metabolic.decide.assurance import Held, assure
 from metabolic.decide.candidates import judge
 from metabolic.decide.cascade import Fit, choose
 from metabolic.decide.checkpoints import watched
+from metabolic.decide.delivering import delivered, streams
 from metabolic.decide.estimate import Prepared, View, prepare, view
 from metabolic.decide.evidence_table import Lane, on_lane, with_evidence
 from metabolic.decide.explore import explored, lot_of
@@ -114,13 +115,6 @@ def _outside(profile: Profile, prepared: Prepared) -> frozenset[str]:
         return frozenset()
     tiers = profile.tiers
     return frozenset([one.name for one in prepared.known if one.deployment.model.tier not in tiers])
-
-
-def _streams(ask: Ask) -> bool:
-    """Say whether the answer leaves as it comes: asked for, or pinned and so not gated."""
-    if not ask.stream or ask.delivery == "hold":
-        return False
-    return ask.delivery == "stream" or ask.pin is not None
 
 
 def _forced(seen: View, fit: list[Fit]) -> tuple[str, str] | None:
@@ -235,7 +229,7 @@ def _on_known(
 
 def _single(ask: Ask) -> bool:
     """Say whether only one stage is possible: what has left cannot be taken back."""
-    return _streams(ask) or ask.dialect != "chat"
+    return streams(ask) or ask.dialect != "chat"
 
 
 def _plan(
@@ -380,18 +374,22 @@ def _decision(  # noqa: PLR0913 - one keyword for each part of a decision
         checkpoints = seen.policy.checkpoints
     if checkpoints and len(stages) > 1:
         stages = watched(stages, seen.ask, seen.signals.lane, checkpoints)
-    hurried = seen.ask.limits.deadline_s is not None and len(stages) > 1
+    if seen.ask.limits.deadline_s is not None and len(stages) > 1:
+        stages = timed(stages, candidates)
+    mode, stages, said = delivered(seen, stages, candidates)
+    if mode == "window" and len(stages) > 1 and certificate is not None:
+        certificate, said = None, (*said, "uncertified: what leaves early was not certified")
     return Decision(
-        stages=timed(stages, candidates) if hurried else stages,
+        stages=stages,
         fallbacks=fallbacks,
-        delivery="stream" if _streams(seen.ask) else "hold",
+        delivery=mode,
         candidates=candidates,
         plans=plans,
         reference=reference,
         abstained=abstained,
         certified=certificate is not None,
         certificate=certificate,
-        reasons=reasons,
+        reasons=(*reasons, *said) if said else reasons,
         policy_id=seen.policy.id,
         decision_version=DECISION_VERSION,
         speculation=speculation(seen.metabolic, seen.policy.profile),

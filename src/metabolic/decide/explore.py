@@ -11,13 +11,14 @@ client who may choose the request's name cannot choose the lot.
 
 __all__ = ["arms_for", "arms_of", "drawn", "explored", "lot_of", "rivals_of"]
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 
 from msgspec.structs import replace
 
 from metabolic.core.decision import Decision, Estimate, Stage
 from metabolic.core.lanes import Arm
+from metabolic.decide.variants import at_variants, key_of
 
 _BOUND_Z = 1.64
 """95 % of the time the truth is below the upper bound."""
@@ -89,32 +90,55 @@ def explored(
     floor: float,
     lot: float,
     bound: bool,
+    names: Mapping[str, tuple[str, str]],
 ) -> Decision:
     """Return the decision with the lot drawn, the arms and the propensity in it.
+
+    Variants are rivals like deployments; ``names`` says which names are theirs.
 
     ``floor`` is the quality it may give up against the best single; 0, as of a client who asks
     for quality, explores nothing. Nor does a session under way (``bound``), or a cascade.
     """
     if ratio <= 0 or floor <= 0 or bound or len(made.stages) != 1:
         return made
-    chosen = made.stages[0].deployment
+    first = made.stages[0]
+    chosen = key_of(first.deployment, first.variant)
     arms = arms_for(chosen, fit, ratio=ratio, floor=floor)
     if len(arms) == 1:
         return made
     one = drawn(arms, lot)
+    said = _named(arms, names)
     if one.deployment == chosen:
-        return replace(made, arms=arms, propensity=one.propensity)
+        return replace(made, arms=said, propensity=one.propensity)
+    stages = (replace(first, deployment=one.deployment, variant=None, hedge=None),)
     return replace(
         made,
-        stages=(replace(made.stages[0], deployment=one.deployment),),
-        fallbacks=_others(made, chosen, one.deployment),
-        arms=arms,
+        stages=at_variants(stages, names),
+        fallbacks=_others(made, first, at_variants(stages, names)[0]),
+        arms=said,
         propensity=one.propensity,
         reasons=(*made.reasons, f"explored instead of {chosen}"),
     )
 
 
-def _others(made: Decision, chosen: str, drawn_one: str) -> tuple[Stage, ...]:
-    """Return the fallbacks with the one that would have answered first."""
-    rest = [one for one in made.fallbacks if one.deployment != drawn_one]
-    return (replace(made.stages[0], deployment=chosen), *rest)
+def _named(arms: Sequence[Arm], names: Mapping[str, tuple[str, str]]) -> tuple[Arm, ...]:
+    """Return arms that name deployments and variants instead of keys."""
+    return tuple(
+        [
+            replace(one, deployment=found[0], variant=found[1])
+            if (found := names.get(one.deployment)) is not None
+            else one
+            for one in arms
+        ]
+    )
+
+
+def _others(made: Decision, first: Stage, drawn_one: Stage) -> tuple[Stage, ...]:
+    """Return the fallbacks with the one that would have answered first.
+
+    A variant of who was drawn would fail with it.
+    """
+    if drawn_one.deployment == first.deployment:
+        return made.fallbacks
+    rest = [one for one in made.fallbacks if one.deployment != drawn_one.deployment]
+    return (replace(first, hedge=None), *rest)
