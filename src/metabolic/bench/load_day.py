@@ -19,7 +19,16 @@ from metabolic.bench.load_steady import FAST, fleet_of, routing
 from metabolic.bench.load_world import Item, World
 from metabolic.core.decision import Belief
 from metabolic.core.fleet import FleetSpec
-from metabolic.decide.consolidate import Pool, Split, break_even_s, split
+from metabolic.decide.consolidate import (
+    Pool,
+    Rate,
+    Replica,
+    Split,
+    break_even_s,
+    follow,
+    moves,
+    split,
+)
 from metabolic.decide.digest import sealed
 
 LARGE = replace(FAST, cache_tokens=48_000)
@@ -39,7 +48,6 @@ _LARGE, _SMALL = 4, 2
 _TYPICAL_BATCH = 16.0
 _OUTPUT, _PROMPT = 95.0, 400.0
 _PERIOD_S = 2.0
-_FAST_S, _SLOW_S = 20.0, 90.0
 _DRAIN_S = 180.0
 _BELIEFS = tuple(
     Belief(deployment=f"{size}{number}", lane=lane, p_correct=p, evidence=10_000)
@@ -88,7 +96,7 @@ class _Keeper:
         self.large = pool_of("large", LARGE, _LARGE)
         self.small = pool_of("small", SMALL, _SMALL) if with_small else None
         self.found = Split()
-        self.rates: dict[str, float] = {}
+        self.rates = {"easy": Rate(), "hard": Rate()}
         self.seen = {"easy": 0, "hard": 0}
         self.tick()
 
@@ -99,18 +107,13 @@ class _Keeper:
     def tick(self) -> None:
         """Follow the rates; wake, allow and let sleep."""
         for kind, count in self.seen.items():
-            for speed, seconds in (("fast", _FAST_S), ("slow", _SLOW_S)):
-                key, share = f"{kind}/{speed}", _PERIOD_S / seconds
-                old = self.rates.get(key, 0.0)
-                self.rates[key] = old + share * (count / _PERIOD_S - old)
+            self.rates[kind] = follow(self.rates[kind], count, _PERIOD_S)
             self.seen[kind] = 0
-        easy = max(self.rates["easy/fast"], self.rates["easy/slow"])
-        hard = max(self.rates["hard/fast"], self.rates["hard/slow"])
         self.found = split(
             self.large,
             self.small,
-            easy_per_s=easy,
-            hard_per_s=hard,
+            easy_per_s=self.rates["easy"].per_s,
+            hard_per_s=self.rates["hard"].per_s,
             before=self.found,
             seconds=_PERIOD_S,
         )
@@ -123,20 +126,28 @@ class _Keeper:
 
     def _keep(self, size: str, wanted: int, pool: Pool | None) -> None:
         """Wake up to so many of a size, and let those beyond sleep once that pays."""
-        ours = [one for name, one in self.policy.engines.items() if name.startswith(size)]
-        up = [one for one in ours if one.state != "asleep"]
-        for one in [one for one in ours if one.state == "asleep"][: max(0, wanted - len(up))]:
-            one.wake()
+        ours = {name: one for name, one in self.policy.engines.items() if name.startswith(size)}
         now_s = self.policy.world.now_s()
-        idle_s = 0.0 if pool is None else break_even_s(pool)
-        spare = [
-            one
-            for one in up
-            if not one.load() and now_s - max(one.since_s, one.last_used_s) >= idle_s
-        ]
-        spare.sort(key=lambda one: one.last_used_s)
-        for one in spare[: max(0, len(up) - wanted)]:
-            one.sleep()
+        found = moves(
+            tuple(_replica(one, now_s) for one in ours.values()),
+            wanted,
+            idle_s=0.0 if pool is None else break_even_s(pool),
+        )
+        for name in found.wake:
+            ours[name].wake()
+        for name in found.sleep:
+            ours[name].sleep()
+        self.policy.leave(ours, found.leave)
+
+
+def _replica(engine: Engine, now_s: float) -> Replica:
+    """Return an engine as the keeper of the gateway sees it."""
+    return Replica(
+        name=engine.name,
+        up=engine.state != "asleep",
+        busy=engine.load() > 0,
+        idle_s=now_s - max(engine.since_s, engine.last_used_s),
+    )
 
 
 def _fleet(kinds: dict[str, Kind]) -> FleetSpec:

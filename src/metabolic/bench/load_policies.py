@@ -3,7 +3,7 @@
 __all__ = ["POLICIES", "Done", "Ours", "Policy", "Simple"]
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -122,6 +122,7 @@ class Ours(Policy):
         self.hard: tuple[str, ...] = ()
         self.deployments = {one.name: one for one in fleet.deployments}
         self._kv: dict[str, float] = {}
+        self._leaving: set[str] = set()
         gates = {one.name: self._gate(one) for one in fleet.deployments}
         self.admission = Admission(gates, Paces(fleet.deployments), clock=world)
         self._tick()
@@ -144,6 +145,10 @@ class Ours(Policy):
         self.admission.open()
         self.world.after(_SCRAPE_S, self._tick)
 
+    def leave(self, among: Iterable[str], names: Iterable[str]) -> None:
+        """Give no further work to these, ``among`` those that were asked about."""
+        self._leaving = (self._leaving - set(among)) | set(names)
+
     def loads(self) -> tuple[Load, ...]:
         """Return what the snapshot would say."""
         return tuple(self._load(one) for one in self.fleet.deployments)
@@ -159,6 +164,7 @@ class Ours(Policy):
             waiting=gate.waiting,
             batch_exponent=self.exponent,
             limit=limit if limit < one.slots else None,
+            leaving=one.name in self._leaving,
         )
         if pace is None:
             return load

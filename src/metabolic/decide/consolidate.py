@@ -13,8 +13,23 @@ never pays more than twice what one who knew the future would.
 Source: the break-even rule: Karlin et al., Competitive randomized algorithms (ski rental), 1994.
 """
 
-__all__ = ["HEADROOM", "MARGIN", "Pool", "Split", "break_even_s", "draw_w", "needed", "split"]
+__all__ = [
+    "HEADROOM",
+    "MARGIN",
+    "Moves",
+    "Pool",
+    "Rate",
+    "Replica",
+    "Split",
+    "break_even_s",
+    "draw_w",
+    "follow",
+    "moves",
+    "needed",
+    "split",
+]
 
+from collections.abc import Sequence
 from math import ceil
 
 from msgspec import Struct
@@ -22,6 +37,8 @@ from msgspec.structs import replace
 
 HEADROOM = 0.7
 MARGIN = 0.05
+_FAST_S, _SLOW_S = 20.0, 90.0
+"""Seconds over which a rate is followed: what rises is seen soon, what falls late."""
 
 
 class Pool(Struct, frozen=True, kw_only=True):
@@ -105,3 +122,61 @@ def break_even_s(pool: Pool) -> float:
     """Return how long a replica may stand idle before sleeping is cheaper than waking it again."""
     saved_w = pool.idle_w - pool.asleep_w
     return pool.wake_j / saved_w if saved_w > 0 else float("inf")
+
+
+class Rate(Struct, frozen=True, kw_only=True):
+    """A rate of asks, as followed over a short and over a long time."""
+
+    fast_per_s: float = 0.0
+    slow_per_s: float = 0.0
+
+    @property
+    def per_s(self) -> float:
+        """Return the larger: a rise counts at once, a fall only when it lasts."""
+        return max(self.fast_per_s, self.slow_per_s)
+
+
+def follow(rate: Rate, count: int, seconds: float) -> Rate:
+    """Return the rate after ``count`` asks in so many seconds: moving averages."""
+    if seconds <= 0.0:
+        return rate
+    now = count / seconds
+    fast, slow = min(1.0, seconds / _FAST_S), min(1.0, seconds / _SLOW_S)
+    return Rate(
+        fast_per_s=rate.fast_per_s + fast * (now - rate.fast_per_s),
+        slow_per_s=rate.slow_per_s + slow * (now - rate.slow_per_s),
+    )
+
+
+class Replica(Struct, frozen=True, kw_only=True):
+    """One replica: ``up`` is awake or waking, ``busy`` has work or somebody who waits for it."""
+
+    name: str
+    up: bool
+    busy: bool = False
+    idle_s: float = 0.0
+
+
+class Moves(Struct, frozen=True, kw_only=True):
+    """Who is to wake, who gets no further work, and who of these may sleep now."""
+
+    wake: tuple[str, ...] = ()
+    leave: tuple[str, ...] = ()
+    sleep: tuple[str, ...] = ()
+
+
+def moves(replicas: Sequence[Replica], wanted: int, *, idle_s: float) -> Moves:
+    """Return what brings a pool to ``wanted`` replicas awake.
+
+    Who is idle longest leaves first; it sleeps once it has been idle for ``idle_s``.
+    """
+    up = [one for one in replicas if one.up]
+    if len(up) <= wanted:
+        down = [one.name for one in replicas if not one.up]
+        return Moves(wake=tuple(down[: wanted - len(up)]))
+    ordered = sorted(up, key=lambda one: (one.busy, -one.idle_s, one.name))
+    leave = ordered[: len(up) - wanted]
+    return Moves(
+        leave=tuple(one.name for one in leave),
+        sleep=tuple(one.name for one in leave if not one.busy and one.idle_s >= idle_s),
+    )

@@ -7,9 +7,13 @@ whenever somebody waits for a model, and answers with what to do now:
    longest sleep to make room, but only when that is enough.
 2. *Warm-up*: models that never ran start one at a time, smallest first, so that the first answer
    comes early; they never push another one out, and nothing is warmed up while heat is critical.
-3. *Idle*: a model unused for ``idle_s`` sleeps, longest idle first; one always stays warm. What
+3. *Replicas*: as many of a model stay up as its rate of calls needs (``decide.herds``); one that
+   is missing wakes before anybody waits for it, one that is not needed gets no more work and
+   sleeps once the joules of waking it again are less than those of staying up.
+4. *Idle*: a model unused for ``idle_s`` sleeps, longest idle first; one always stays warm. What
    has gone to sleep wakes only on demand, so nothing flaps. On battery, with the power budget
-   used up or memory short, nothing is warmed up and a quarter of that idleness is enough.
+   used up or memory short, nothing is warmed up and a quarter of that idleness is enough. Where
+   it is known what waking costs and sleeping saves, nothing sleeps before that pays.
 
 Memory is what is free, less a reserve, less what engines that are starting have yet to take.
 """
@@ -24,142 +28,65 @@ __all__ = [
     "Sleep",
     "Start",
     "Stop",
+    "Traits",
     "Use",
     "obstacle",
     "provision",
 ]
 
 from collections.abc import Iterable
-
-from msgspec import Struct
+from math import isfinite
 
 from metabolic.core.fleet import Situation, State
+from metabolic.decide.herds import Herd, herds
 from metabolic.decide.impacts import Keeping, keeping
+from metabolic.decide.inventory import (
+    Action,
+    Demand,
+    Inventory,
+    Item,
+    Obstacle,
+    Row,
+    Rules,
+    Sleep,
+    Start,
+    Stop,
+    Traits,
+    Use,
+    room_of,
+    rows_of,
+)
 
 _UP: frozenset[State] = frozenset({"warm", "starting"})
 _DOWN: frozenset[State] = frozenset({"absent", "stopped"})
 _COLD: frozenset[State] = frozenset({"stopped", "asleep", "failed"})
+_SLEEP_RETRY = 10.0
+"""A model that could not be put to sleep is left alone for so many times ``retry_s``."""
 
-
-class Start(Struct, frozen=True, kw_only=True, tag=True):
-    """Start it, or wake it."""
-
-    deployment: str
-    why: str
-
-
-class Sleep(Struct, frozen=True, kw_only=True, tag=True):
-    """Free its memory; it may be woken."""
-
-    deployment: str
-    why: str
-
-
-class Stop(Struct, frozen=True, kw_only=True, tag=True):
-    """Stop it for good."""
-
-    deployment: str
-    why: str
-
-
-Action = Start | Sleep | Stop
-
-
-class Item(Struct, frozen=True, kw_only=True):
-    """One local model: where it stands since ``since_s`` and what it takes.
-
-    ``memory_bytes``: ``None`` is unknown (it may start), 0 is nothing (it never need sleep).
-    ``failed_start_s`` is when a start last failed, ``None`` once it was warm again. ``order`` is
-    its place in the warm-up, smallest first. ``retired``: it left the fleet.
-    """
-
-    deployment: str
-    state: State
-    since_s: float
-    failed_start_s: float | None = None
-    memory_bytes: int | None = None
-    order: int = 0
-    retired: bool = False
-
-
-class Inventory(Struct, frozen=True, kw_only=True):
-    """All local models and the free memory; ``free_bytes`` ``None`` is unknown."""
-
-    items: tuple[Item, ...]
-    free_bytes: int | None = None
-
-
-class Use(Struct, frozen=True, kw_only=True):
-    """How one model is used: last use, calls in flight, and since when somebody waits for it."""
-
-    deployment: str
-    last_used_s: float | None = None
-    in_flight: int = 0
-    wanted_since_s: float | None = None
-
-
-class Demand(Struct, frozen=True, kw_only=True):
-    """How all models are used; one without an entry is not."""
-
-    uses: tuple[Use, ...] = ()
-
-
-class Rules(Struct, frozen=True, kw_only=True):
-    """The keeper's policy.
-
-    ``idle_s``: unused this long, it sleeps. ``dwell_s``: used or woken more recently than this,
-    it is not pushed out for another. ``retry_s``: after a failed start it is left alone this long.
-    ``reserve_bytes``: memory that stays free for everybody else. ``warm_up``: start models before
-    anybody asks for them.
-    """
-
-    idle_s: float = 900.0
-    dwell_s: float = 10.0
-    retry_s: float = 30.0
-    reserve_bytes: int = 512 * 1024 * 1024
-    warm_up: bool = True
-
-
-class Obstacle(Struct, frozen=True, kw_only=True):
-    """Why a model cannot start now; ``final``: waiting will not help."""
-
-    why: str
-    final: bool = False
-
-
-class _Row(Struct, frozen=True, kw_only=True):
-    """An item with its use, as of now."""
-
-    item: Item
-    idle_s: float
-    busy: bool
-    wanted_since_s: float | None
-
-    @property
-    def name(self) -> str:
-        return self.item.deployment
-
-    @property
-    def bytes(self) -> int:
-        return self.item.memory_bytes or 0
+_Rooms = dict[str, int | None]
 
 
 def provision(
     inventory: Inventory, demand: Demand, situation: Situation, policy: Rules
 ) -> tuple[Action, ...]:
     """Return what to do now, sleeps before the starts they make room for."""
-    rows = _rows(inventory, demand, situation)
+    rows = rows_of(inventory, demand, situation)
     retired = _retire(rows)
     rows = tuple(row for row in rows if not row.item.retired)
-    room = _room(inventory, situation, policy)
-    wanted = _serve(rows, room, situation.at_s, policy)
+    rooms = {
+        name: room_of(inventory, situation, policy, name)
+        for name in {row.item.room for row in rows}
+    }
+    at_s = situation.at_s
+    wanted = _serve(rows, rooms, at_s, policy)
     if wanted:
         return (*retired, *wanted)
-    keep = keeping(situation.metabolic)
-    if any(row.item.state == "starting" for row in rows):
-        return (*retired, *_rest(rows, room, policy, keep))
-    start = _warm_up(rows, room, situation, policy, keep)
-    return (*retired, *start, *_rest(rows, room, policy, keep))
+    keep, found = keeping(situation.metabolic), herds(rows)
+    rest = _rest(rows, rooms, policy, keep, found, at_s)
+    wake = _wake(rows, rooms, at_s, policy, found)
+    if wake or any(row.item.state == "starting" for row in rows):
+        return (*retired, *wake, *rest)
+    return (*retired, *_warm_up(rows, rooms, situation, policy, keep), *rest)
 
 
 def obstacle(
@@ -175,11 +102,15 @@ def obstacle(
         return None
     if _resting(item, situation.at_s, policy):
         return Obstacle(why="its last start failed a moment ago", final=True)
-    room = _room(inventory, situation, policy)
+    room = room_of(inventory, situation, policy, item.room)
     need = item.memory_bytes or 0
     if room is None or need <= room:
         return None
-    most = room + sum(other.memory_bytes or 0 for other in inventory.items if other.state in _UP)
+    most = room + sum(
+        other.memory_bytes or 0
+        for other in inventory.items
+        if other.state in _UP and other.room == item.room
+    )
     why = (
         f"it needs {need / 1e6:.0f} MB, {max(room, 0) / 1e6:.0f} MB are free"
         f" above a reserve of {policy.reserve_bytes / 1e6:.0f} MB"
@@ -187,43 +118,7 @@ def obstacle(
     return Obstacle(why=why, final=need > most)
 
 
-def _rows(inventory: Inventory, demand: Demand, situation: Situation) -> tuple[_Row, ...]:
-    """Join items, uses and load, in an order that does not depend on theirs."""
-    uses = {use.deployment: use for use in demand.uses}
-    calls = {load.deployment: load.running + load.waiting for load in situation.load}
-    ordered = sorted(inventory.items, key=lambda item: (item.order, item.deployment))
-    return tuple(
-        _row(item, uses.get(item.deployment), calls.get(item.deployment, 0), situation.at_s)
-        for item in ordered
-    )
-
-
-def _row(item: Item, use: Use | None, calls: int, at_s: float) -> _Row:
-    """Return one item as of now; it counts as used when it came into its state."""
-    last_s = item.since_s
-    if use is not None and use.last_used_s is not None:
-        last_s = max(last_s, use.last_used_s)
-    return _Row(
-        item=item,
-        idle_s=max(0.0, at_s - last_s),
-        busy=calls > 0 or (use is not None and use.in_flight > 0),
-        wanted_since_s=use.wanted_since_s if use is not None else None,
-    )
-
-
-def _room(inventory: Inventory, situation: Situation, policy: Rules) -> int | None:
-    """Return the bytes a start may take; ``None`` when memory cannot be read."""
-    free = inventory.free_bytes
-    if free is None:
-        read = situation.metabolic.memory_available_bytes
-        if read is None:
-            return None
-        free = int(read)
-    pending = sum(item.memory_bytes or 0 for item in inventory.items if item.state == "starting")
-    return free - pending - policy.reserve_bytes
-
-
-def _retire(rows: Iterable[_Row]) -> tuple[Stop, ...]:
+def _retire(rows: Iterable[Row]) -> tuple[Stop, ...]:
     """Stop what left the fleet, once nobody is being answered by it."""
     return tuple(
         Stop(deployment=row.name, why="it left the fleet")
@@ -232,32 +127,32 @@ def _retire(rows: Iterable[_Row]) -> tuple[Stop, ...]:
     )
 
 
-def _serve(
-    rows: tuple[_Row, ...], room: int | None, at_s: float, policy: Rules
-) -> tuple[Action, ...]:
+def _serve(rows: tuple[Row, ...], rooms: _Rooms, at_s: float, policy: Rules) -> tuple[Action, ...]:
     """Start what is waited for, first come first served, making room where that is enough."""
     waiting = sorted(
         (row for row in rows if row.wanted_since_s is not None and _startable(row, at_s, policy)),
         key=lambda row: (row.wanted_since_s or 0.0, row.item.order, row.name),
     )
-    spare = tuple(_spare(rows, policy))
+    left = dict(rooms)
+    spare = tuple(_spare(rows, policy, at_s))
     actions: list[Action] = []
     for row in waiting:
-        start = Start(deployment=row.name, why="somebody waits for it")
+        start, room = Start(deployment=row.name, why="somebody waits for it"), left[row.item.room]
         if room is None:
             actions.append(start)
             continue
-        out = _victims(spare, row.bytes - room)
+        near = tuple(other for other in spare if other.item.room == row.item.room)
+        out = _victims(near, row.bytes - room)
         if out is None:
             continue
         spare = tuple(other for other in spare if other not in out)
-        room += sum(other.bytes for other in out) - row.bytes
+        left[row.item.room] = room + sum(other.bytes for other in out) - row.bytes
         actions += (Sleep(deployment=other.name, why=f"{row.name} needs room") for other in out)
         actions.append(start)
     return tuple(actions)
 
 
-def _startable(row: _Row, at_s: float, policy: Rules) -> bool:
+def _startable(row: Row, at_s: float, policy: Rules) -> bool:
     """Say whether it could be started now, memory aside."""
     return row.item.state in _COLD and not _resting(row.item, at_s, policy)
 
@@ -267,7 +162,13 @@ def _resting(item: Item, at_s: float, policy: Rules) -> bool:
     return item.failed_start_s is not None and at_s - item.failed_start_s < policy.retry_s
 
 
-def _spare(rows: Iterable[_Row], policy: Rules) -> list[_Row]:
+def _refused(item: Item, at_s: float, policy: Rules) -> bool:
+    """Say whether it could not be put to sleep a while ago."""
+    failed_s = item.failed_sleep_s
+    return failed_s is not None and at_s - failed_s < _SLEEP_RETRY * policy.retry_s
+
+
+def _spare(rows: Iterable[Row], policy: Rules, at_s: float) -> list[Row]:
     """Return the warm models that may be pushed out, longest idle first, then largest."""
     spare = [
         row
@@ -275,15 +176,16 @@ def _spare(rows: Iterable[_Row], policy: Rules) -> list[_Row]:
         if row.item.state == "warm"
         and not row.busy
         and row.wanted_since_s is None
-        and row.bytes > 0
+        and row.item.memory_bytes != 0
         and row.idle_s >= policy.dwell_s
+        and not _refused(row.item, at_s, policy)
     ]
     return sorted(spare, key=lambda row: (-row.idle_s, -row.bytes, row.name))
 
 
-def _victims(spare: tuple[_Row, ...], missing_bytes: int) -> tuple[_Row, ...] | None:
+def _victims(spare: tuple[Row, ...], missing_bytes: int) -> tuple[Row, ...] | None:
     """Return who must sleep for ``missing_bytes``, nobody in vain; ``None``: it is not enough."""
-    chosen: list[_Row] = []
+    chosen: list[Row] = []
     missing = missing_bytes
     for row in spare:
         if missing <= 0:
@@ -299,9 +201,32 @@ def _victims(spare: tuple[_Row, ...], missing_bytes: int) -> tuple[_Row, ...] | 
     return tuple(chosen)
 
 
+def _fits(row: Row, rooms: _Rooms) -> bool:
+    """Say whether it fits into what is free; unknown memory holds it."""
+    room = rooms[row.item.room]
+    return room is None or row.bytes <= room
+
+
+def _wake(
+    rows: tuple[Row, ...], rooms: _Rooms, at_s: float, policy: Rules, found: tuple[Herd, ...]
+) -> tuple[Start, ...]:
+    """Wake replicas that the rate of calls needs, where they fit beside what is up."""
+    by_name, left = {row.name: row for row in rows}, dict(rooms)
+    starts: list[Start] = []
+    for herd in found:
+        for row in (by_name[name] for name in herd.moves.wake):
+            if not (_startable(row, at_s, policy) and _fits(row, left)):
+                continue
+            room = left[row.item.room]
+            left[row.item.room] = None if room is None else room - row.bytes
+            why = f"{herd.per_s:.2g} calls/s need {herd.wanted} awake"
+            starts.append(Start(deployment=row.name, why=why))
+    return tuple(starts)
+
+
 def _warm_up(
-    rows: tuple[_Row, ...],
-    room: int | None,
+    rows: tuple[Row, ...],
+    rooms: _Rooms,
     situation: Situation,
     policy: Rules,
     keep: Keeping,
@@ -312,7 +237,7 @@ def _warm_up(
     startable = [
         row
         for row in rows
-        if _startable(row, situation.at_s, policy) and (room is None or row.bytes <= room)
+        if row.item.warm_up and _startable(row, situation.at_s, policy) and _fits(row, rooms)
     ]
     if not any(row.item.state == "warm" for row in rows) and startable:
         return (Start(deployment=startable[0].name, why="nothing is warm"),)
@@ -323,15 +248,47 @@ def _warm_up(
 
 
 def _rest(
-    rows: tuple[_Row, ...], room: int | None, policy: Rules, keep: Keeping
+    rows: tuple[Row, ...],
+    rooms: _Rooms,
+    policy: Rules,
+    keep: Keeping,
+    found: tuple[Herd, ...],
+    at_s: float,
 ) -> tuple[Sleep, ...]:
     """Put to sleep what is idle too long, or what memory cannot hold; one stays warm."""
-    short = room is not None and room < -policy.reserve_bytes // 2
-    spare = _spare(rows, policy)
-    idle_s = policy.idle_s * keep.idle_share
-    due = [row for row in spare if row.idle_s >= idle_s]
-    why = f"idle for {idle_s:.0f} s" + (f", and {keep.why}" if keep.why else "")
-    if short and not due:
-        due, why = spare[:1], "memory is short"
+    spare = _spare(rows, policy, at_s)
+    reasons = ((row, _why_sleep(row, policy, keep, found)) for row in spare)
+    due = [(row, why) for row, why in reasons if why is not None]
+    short = {name for name, room in rooms.items() if _short(room, policy)}
+    if short and not any(row.item.room in short for row, _ in due):
+        due += [(row, "memory is short") for row in spare if row.item.room in short][:1]
     warm = sum(row.item.state == "warm" for row in rows)
-    return tuple(Sleep(deployment=row.name, why=why) for row in due[: max(0, warm - 1)])
+    return tuple(Sleep(deployment=row.name, why=why) for row, why in due[: max(0, warm - 1)])
+
+
+def _short(room: int | None, policy: Rules) -> bool:
+    """Say whether a room is overdrawn by half of the reserve."""
+    return room is not None and room < -policy.reserve_bytes // 2
+
+
+def _why_sleep(row: Row, policy: Rules, keep: Keeping, found: tuple[Herd, ...]) -> str | None:
+    """Return why a spare model should sleep; ``None``: it should stay up.
+
+    A replica beyond those needed sleeps as soon as that pays. Any other is left up for its idle
+    time, and never sleeps before it pays.
+    """
+    herd = next((one for one in found if row.name in one.members), None)
+    pays_s = row.item.traits.pays_after_s()
+    if pays_s is not None and not isfinite(pays_s) and not keep.why:
+        return None
+    if herd is not None and row.name not in herd.moves.leave:
+        return None
+    last = herd is not None and herd.wanted == 0 and herd.awake == 1
+    if herd is not None and row.name in herd.moves.sleep and pays_s is not None and not last:
+        return f"{herd.wanted} of {herd.awake} are enough, and sleep pays after {pays_s:.0f} s"
+    bound_s = (row.item.idle_s or policy.idle_s) * keep.idle_share
+    if pays_s is not None and isfinite(pays_s):
+        bound_s = max(bound_s, pays_s)
+    if row.idle_s < bound_s:
+        return None
+    return f"idle for {bound_s:.0f} s" + (f", and {keep.why}" if keep.why else "")
