@@ -19,7 +19,7 @@ from metabolic.core.certificate import Certificate, Certified
 from metabolic.core.checkpoint import Checkpoint
 from metabolic.core.decision import Plan
 from metabolic.core.metabolic import Level
-from metabolic.decide.cascade import Fit
+from metabolic.decide.cascade import Fit, is_late
 from metabolic.decide.certificate import place
 
 AGREEMENT = "agreement@1"
@@ -41,6 +41,11 @@ class Held(Struct, frozen=True, kw_only=True):
     void: tuple[str, ...]
     reference: str
     alarm: bool = False
+
+    @property
+    def in_force(self) -> bool:
+        """Say whether certificates (or their alarm) decide here."""
+        return self.alarm or bool(self.valid)
 
 
 class Heat(Struct, frozen=True, kw_only=True):
@@ -123,12 +128,14 @@ def assure(  # noqa: PLR0913 - what a request and a profile say of the choice
     min_gain_ratio: float,
     comparable: bool = True,
     heat: Heat | None = None,
+    deadline_s: float | None = None,
 ) -> Assured | str:
     """Return what is certified for this request, or why nothing is.
 
     ``min_gain_ratio`` is the least gain for which a gate is put before the reference.
     ``comparable``: its answer is one text, so that two of them can be compared.
     ``heat``: no level and no price of it may raise what the limiting device is expected to draw.
+    No gate is put before a reference that would then miss the deadline.
     """
     fit = fit if heat is None else heat.fit
     able = {one[0]: one for one in fit}
@@ -145,7 +152,9 @@ def assure(  # noqa: PLR0913 - what a request and a profile say of the choice
         [
             (_gated(gates, last, at), one, at)
             for one in held.valid
-            if one.reference == held.reference and (gates := _gates(one, able, longest))
+            if one.reference == held.reference
+            and (gates := _gates(one, able, longest))
+            and not is_late((*gates, last), deadline_s)
             for at in (place(one, level=each, preference=preference),)
         ]
         for each in ((level,) if heat is None else _below(level))

@@ -20,14 +20,17 @@ ratio is an assumption, not a measurement.)
 The reference is the best single deployment (by P(correct), then net cost). A plan is allowed when
 it gives up at most ``preference x max_loss_ratio`` of quality against it; the cheapest allowed plan
 wins, if its gain is at least ``min_gain_ratio``. Otherwise the decision abstains: the reference
-alone. A larger preference allows more plans, so expected cost never rises with it.
+alone. A larger preference allows more plans, so expected cost never rises with it. Before a
+deadline only chains count that can be walked to their end: a stage that would come too late could
+not make good what the gates before it keep from the client.
 """
 
-__all__ = ["choose", "evaluate", "frontier", "lifted"]
+__all__ = ["choose", "evaluate", "frontier", "is_late", "lifted"]
 
 from itertools import combinations
 
 from metabolic.core.decision import Estimate, Plan
+from metabolic.decide.dues import seconds_of
 
 _FRONTIER = 6
 """Most deployments a plan is built from: 41 plans of up to three stages."""
@@ -109,7 +112,12 @@ def lifted(p: float, *, before: float, after: float) -> float:
 
 
 def choose(
-    fit: list[Fit], *, max_loss: float, min_gain_ratio: float, max_stages: int
+    fit: list[Fit],
+    *,
+    max_loss: float,
+    min_gain_ratio: float,
+    max_stages: int,
+    deadline_s: float | None = None,
 ) -> tuple[Plan, Plan, tuple[Plan, ...], str | None]:
     """Return the chosen plan, the reference, the best few plans, and why it abstained (or None)."""
     best = min(fit, key=_best) if len(fit) > 1 else fit[0]
@@ -117,7 +125,7 @@ def choose(
     floor = reference.p_correct - max_loss
     allowed: list[_Scored] = [(best[1].net_usd, best[1].p_correct, (best,))]
     for chain in _chains(frontier(fit), max_stages):
-        if len(chain) == 1 and chain[0] is best:
+        if (len(chain) == 1 and chain[0] is best) or is_late(chain, deadline_s):
             continue
         cost, quality = _score(chain)
         if quality >= floor:
@@ -132,6 +140,16 @@ def choose(
     if gain < min_gain_ratio * reference.expected_net_usd:
         return reference, reference, plans, "the predicted gain is too small"
     return chosen, reference, plans, None
+
+
+def is_late(chain: tuple[Fit, ...], deadline_s: float | None) -> bool:
+    """Say whether a cascade, walked to its end, would miss the deadline.
+
+    Times that are not known count as none; a single deployment was judged by itself before.
+    """
+    if deadline_s is None or len(chain) == 1:
+        return False
+    return sum([seconds_of(one) or 0.0 for _, one, _ in chain]) > deadline_s
 
 
 def _rank(one: _Scored) -> tuple[float, int, list[str]]:

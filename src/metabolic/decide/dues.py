@@ -7,9 +7,7 @@ answer, waking and queue included, since a gated draft is held until it is whole
 not known is taken to be long rather than nothing: unknown is never free.
 """
 
-__all__ = ["SLOW_TPOT_S", "SLOW_TTFT_S", "in_time", "seconds_of", "with_dues"]
-
-from collections.abc import Callable
+__all__ = ["SLOW_TPOT_S", "SLOW_TTFT_S", "seconds_of", "with_dues"]
 
 from msgspec.structs import replace
 
@@ -54,13 +52,3 @@ def seconds_of(judged: Estimate) -> float | None:
     return judged.ttft_s + judged.tpot_s * judged.output_tokens + judged.check_s
 
 
-def in_time(deadline_s: float) -> Callable[[tuple[Estimate, ...]], bool]:
-    """Return a test: can these be asked one after the other before the deadline?
-
-    One whose time is not known takes none: it is left to the run to see.
-    """
-
-    def test(chain: tuple[Estimate, ...]) -> bool:
-        return sum([seconds_of(one) or 0.0 for one in chain]) <= deadline_s
-
-    return test
