@@ -17,11 +17,14 @@ import msgspec
 import numpy as np
 from msgspec import Struct
 
+from metabolic import plugins
 from metabolic.bench import router_speed, router_tasks
 from metabolic.bench.report import Figure, Missing, Report, Row, progress, report
 from metabolic.bench.router_attacks import attacks
 from metabolic.bench.router_methods import subject_of
-from metabolic.bench.router_sets import Plan, Tally, evaluate
+from metabolic.bench.router_mixes import MIX, mixes
+from metabolic.bench.router_sets import Plan, evaluate
+from metabolic.bench.router_tally import Tally, pooled_lanes
 from metabolic.train.matrix import Matrix, prompts_of
 from metabolic.train.outcomes import Outcomes, read
 from metabolic.train.shipped import digest, shipped_heads, trained_on
@@ -111,6 +114,7 @@ def _sets(options: Options) -> tuple[list[_Result], list[Missing]]:
     found, skipped = read(options.data)
     found = _asked(found, options)
     missing = [Missing(figure=f"rows of {one.name}", why=one.why) for one in skipped]
+    found = (*found, *mixes([one for one in found if not one.name.startswith(_EVALUATION_ONLY)]))
     work = [_smaller(one, options) if options.quick else _priced(one) for one in found]
     if options.quick:
         work = work[:: max(1, len(work) // _QUICK_SETS)][:_QUICK_SETS]
@@ -127,6 +131,11 @@ def _sets(options: Options) -> tuple[list[_Result], list[Missing]]:
                 why = "its makers allow no fitting" if row == "fitted" else _NO_SHIPPED
                 missing.append(Missing(figure=f"{row} rows of {one.name}", why=why))
     return sorted(results, key=lambda one: one.name), missing
+
+
+def _weights(path: Path) -> dict[str, object]:
+    """Return the classifier's options for a file of weights."""
+    return {"weights": str(path)}
 
 
 def _asked(found: Sequence[Outcomes], options: Options) -> tuple[Outcomes, ...]:
@@ -169,10 +178,14 @@ def _evaluate(one: Outcomes, options: Options) -> _Result:
     prompts = prompts_of(one.questions, heads)
     columns = tuple(column.name for column in heads.header.columns)
     spearman = _spearman(one, prompts.base, columns, known)
-    subject = fair = subject_of(one, prompts)
-    if any(digest(key) in known for key in one.keys):
+    familiar = any(digest(key) in known for key in one.keys)
+    # Heads that know the answers would tell lanes apart by them.
+    classifier = plugins.classifier(*(("rules",) if familiar else ("learned", _weights(path))))
+    labels = one.categories if one.name.startswith(MIX) else ()
+    subject = fair = subject_of(one, prompts, classifier, labels=labels)
+    if familiar:
         bare = msgspec.structs.replace(prompts, base=prompts.base[:, :0])
-        fair = msgspec.structs.replace(subject, prompts=bare, slope={})
+        fair = msgspec.structs.replace(subject, prompts=bare, slope={}, said={})
     plan = Plan(
         count=2 if options.quick else options.splits,
         seed=options.seed,
@@ -236,7 +249,7 @@ def _pooled(results: Sequence[_Result]) -> list[Row]:
     for one in results:
         for name, tally in one.pooled.items():
             row = next(r for r in one.rows if (r["method"], r["split"]) == (name, "random"))
-            if tally.ratio and row["axis"] == "usd":
+            if tally.ratio and row["axis"] == "usd" and not one.name.startswith(MIX):
                 by_method.setdefault(name, []).append((tally, row))
     most = max(map(len, by_method.values()), default=0)
     return [
@@ -255,6 +268,7 @@ def _pooled(results: Sequence[_Result]) -> list[Row]:
             "strong_share": float(np.mean([np.mean(t.strong) for t, _ in pairs])),
             "cost_at_2pct_loss_ratio": float(np.mean([np.mean(t.ratio_2pct) for t, _ in pairs])),
             "loss_at_2pct": float(np.mean([np.mean(t.loss_2pct) for t, _ in pairs])),
+            **pooled_lanes([tally for tally, _ in pairs]),
         }
         for name, pairs in by_method.items()
         if len(pairs) == most

@@ -16,9 +16,8 @@ import scipy.sparse as sp
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from metabolic import plugins
-from metabolic.core.request import Message, Request, Text
-from metabolic.decide.lanes import lane_of
+from metabolic.bench.router_lanes import Placed, by_lanes, placed
+from metabolic.core.ports import Classifier
 from metabolic.train.families import active_parameters
 from metabolic.train.matrix import Prompts
 from metabolic.train.outcomes import Outcomes
@@ -28,7 +27,7 @@ Matrix = NDArray[np.float64]
 Index = NDArray[np.int64]
 
 _SHRINK = 10.0
-"""Outcomes that a group's parent is worth."""
+"""Outcomes that the mean over all questions is worth to a domain."""
 
 _TFIDF_LAMBDA = 10.0
 """Chosen like ours; with a library's default of 1 it is 0.04 APGR worse on MMLU."""
@@ -37,34 +36,36 @@ _TOKEN = re.compile(r"(?u)\b\w\w+\b")
 
 
 class Subject(Struct, kw_only=True):
-    """One set made ready: its outcomes, and what each method looks at. ``slope`` is kept."""
+    """One set made ready: its outcomes, and what each method looks at.
+
+    ``where`` is what the classifier makes of the questions. ``slope`` and ``said`` are kept: a
+    calibration for all splits, and what heads said on a split.
+    """
 
     outcomes: Outcomes
     prompts: Prompts
     words: Any
-    lanes: tuple[tuple[str, ...], ...]
+    where: Placed
     lengths: Matrix
     slope: dict[str, tuple[float, float]]
+    said: dict[bytes, Matrix]
 
 
 Method = Callable[[Subject, Index, Index], Matrix]
 
 
-def subject_of(outcomes: Outcomes, prompts: Prompts) -> Subject:
-    """Return a set ready for every method."""
-    rules = plugins.classifier("rules")
-    lanes: list[tuple[str, ...]] = []
-    for text in outcomes.questions:
-        turn = Message(role="user", content=(Text(text=text),))
-        request = Request(id="", dialect="chat", model="", messages=(turn,))
-        lanes.append(lane_of(rules.classify(request)))
+def subject_of(
+    outcomes: Outcomes, prompts: Prompts, classifier: Classifier, *, labels: tuple[str, ...] = ()
+) -> Subject:
+    """Return a set ready for every method; ``labels`` are the task labels traffic comes with."""
     return Subject(
         outcomes=outcomes,
         prompts=prompts,
         words=_words(outcomes.questions),
-        lanes=tuple(lanes),
+        where=placed(outcomes, classifier, labels=labels),
         lengths=np.log1p([float(len(text)) for text in outcomes.questions]),
         slope={},
+        said={},
     )
 
 
@@ -87,7 +88,10 @@ def _words(texts: tuple[str, ...]) -> Any:  # noqa: ANN401 - SciPy's matrices ha
 
 def _ours(subject: Subject, train: Index, test: Index) -> Matrix:
     """Heads on hashed grams and surface counts, with the length prior where it is unfamiliar."""
-    return _heads(subject, train, test, subject.prompts, "ours")
+    key = train.tobytes() + test.tobytes()
+    if key not in subject.said:
+        subject.said[key] = _heads(subject, train, test, subject.prompts, "ours")
+    return subject.said[key]
 
 
 def _alone(subject: Subject, train: Index, test: Index) -> Matrix:
@@ -131,46 +135,25 @@ def _tfidf(subject: Subject, train: Index, test: Index) -> Matrix:
 
 def _domain(subject: Subject, train: Index, test: Index) -> Matrix:
     """The mean of the question's category, which a router is not told in life."""
-    names = [(category, "*") for category in subject.outcomes.categories]
-    return _means(names, subject.outcomes.scores, train, test)
+    scores, names = subject.outcomes.scores, np.asarray(subject.outcomes.categories)
+    overall = scores[train].mean(axis=0)
+    made = np.tile(overall, (len(test), 1))
+    for name in np.unique(names[test]):
+        rows = train[names[train] == name]
+        mean = (scores[rows].sum(axis=0) + _SHRINK * overall) / (len(rows) + _SHRINK)
+        made[names[test] == name] = mean
+    return made
 
 
 def _lanes(subject: Subject, train: Index, test: Index) -> Matrix:
-    """The table: the mean of the question's lane, shrunk to its parents."""
-    return _means(subject.lanes, subject.outcomes.scores, train, test)
+    """The gateway's table of lanes alone."""
+    return by_lanes(subject.where, subject.outcomes, train, test)
 
 
 def _lanes_and_heads(subject: Subject, train: Index, test: Index) -> Matrix:
-    """The table, and heads on what it leaves unexplained."""
-    scores = subject.outcomes.scores
-    prompts = subject.prompts
-    inside = _means(subject.lanes, scores, train, train)
-    outside = _means(subject.lanes, scores, train, test)
-    name = "ours" if "ours" in subject.slope else "alone"
-    slopes = subject.slope.get(name, (1.0, 1.0))
-    made = fit(prompts.rows(train), scores[train] - inside, slopes=slopes)
-    return np.asarray(outside + made.predict(prompts.rows(test)))
-
-
-def _means(names: Any, scores: Matrix, train: Index, test: Index) -> Matrix:  # noqa: ANN401
-    """Return each test question's group mean, shrunk to its parents' one after another."""
-    sums: dict[str, Matrix] = {}
-    counts: dict[str, int] = {}
-    for i in train:
-        for name in names[i]:
-            sums[name] = sums.get(name, 0.0) + scores[i]
-            counts[name] = counts.get(name, 0) + 1
-    overall = scores[train].mean(axis=0)
-    made: dict[tuple[str, ...], Matrix] = {}
-    for i in test:
-        path = tuple(names[i])
-        if path not in made:
-            mean = overall
-            for name in reversed(path):
-                if name in counts:
-                    mean = (sums[name] + _SHRINK * mean) / (counts[name] + _SHRINK)
-            made[path] = mean
-    return np.stack([made[tuple(names[i])] for i in test])
+    """The table and heads together, as the gateway puts them."""
+    heads = _ours(subject, train, test)
+    return by_lanes(subject.where, subject.outcomes, train, test, heads=heads)
 
 
 METHODS: Mapping[str, Method] = {

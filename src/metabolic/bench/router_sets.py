@@ -1,20 +1,23 @@
 """One set of outcomes through every method and every split: the rows of the router benchmark."""
 
-__all__ = ["Plan", "Tally", "evaluate"]
+__all__ = ["Plan", "evaluate"]
 
 from collections.abc import Mapping
 from typing import Literal
 
 import msgspec
 import numpy as np
-from msgspec import Struct, field
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from metabolic.bench.report import Row
 from metabolic.bench.router_axis import axis_of
+from metabolic.bench.router_decided import decided
+from metabolic.bench.router_lanewise import ALLOWED, Part, lanewise, worst
 from metabolic.bench.router_methods import METHODS, Method, Subject, shipped_chance
 from metabolic.bench.router_metrics import Curve, aiq, cheapest_at, curve, pair, resampled
 from metabolic.bench.router_splits import Split, splits
+from metabolic.bench.router_tally import Shape, Tally, rows_of
 from metabolic.train.outcomes import Outcomes
 from metabolic.train.shipped import digest
 
@@ -23,9 +26,10 @@ Vector = NDArray[np.float64]
 Kind = Literal["random", "unseen_domain"]
 
 _FOLDS = 2
+_LABELLED = 5
+"""Lanes on the path of a query that has a task label of its tenant's: its own, task, …, all."""
+
 _RESAMPLES = 200
-_ALLOWED_LOSS = 0.02
-_MIN_LANE = 30
 _EDGE = 1e-12
 _MIN_FRESH = 60
 
@@ -39,25 +43,6 @@ class Plan(Struct, frozen=True, kw_only=True):
     trained: frozenset[int] = frozenset()
     trained_sets: tuple[str, ...] = ()
     kinds: tuple[Kind, ...] = ("random", "unseen_domain")
-
-
-class Tally(Struct, kw_only=True):
-    """What one method got over the splits, one entry a split."""
-
-    apgr: list[float] = field(default_factory=list[float])
-    cpt50: list[float] = field(default_factory=list[float])
-    cpt80: list[float] = field(default_factory=list[float])
-    samples: list[Vector] = field(default_factory=list[Vector])
-    aiq: list[float] = field(default_factory=list[float])
-    ratio: list[float] = field(default_factory=list[float])
-    loss: list[float] = field(default_factory=list[float])
-    on_curve: list[float] = field(default_factory=list[float])
-    strong: list[float] = field(default_factory=list[float])
-    ratio_2pct: list[float] = field(default_factory=list[float])
-    loss_2pct: list[float] = field(default_factory=list[float])
-    worst_lane: list[float] = field(default_factory=list[float])
-    spent: float = 0.0
-    spent_best: float = 0.0
 
 
 def evaluate(
@@ -81,6 +66,8 @@ def evaluate(
         set_.add("random", _random)
         set_.add("oracle", _oracle)
         set_.add("best single", _best)
+        set_.decide("gateway: lanes, edge", "edge", None)
+        set_.decide("gateway: lanes + heads, edge", "edge", METHODS["ours"])
         rows += set_.rows("fitted")
         if kind == "random":
             pooled = set_.tallies
@@ -92,7 +79,7 @@ def _bare(subject: Subject) -> Subject:
     """Return a set without what the shipped weights say: they know most domains already."""
     base = subject.prompts.base[:, :0]
     prompts = msgspec.structs.replace(subject.prompts, base=base)
-    return msgspec.structs.replace(subject, prompts=prompts, slope={})
+    return msgspec.structs.replace(subject, prompts=prompts, slope={}, said={})
 
 
 def _methods(subject: Subject) -> dict[str, Method]:
@@ -232,18 +219,53 @@ class _Set:
         if choose is None:
             return
         held = self._held_out(choose, half, number, unit)
+        parts = self._part(half.train), self._part(half.test)
+        tally.by_lane.append(lanewise(held, made, parts, best, sure=False))
+        tally.by_lane_sure.append(lanewise(held, made, parts, best, sure=True))
         goal = float(scores[half.train, best].mean())
         chosen = _choice(held, goal, most=unit)
-        loose = _choice(held, goal - _ALLOWED_LOSS, most=unit)
+        loose = _choice(held, goal - ALLOWED, most=unit)
         made = _with_best(made, best, usual, quality)
         tally.ratio.append(float(made.cost[chosen]) / usual)
         tally.loss.append(quality - float(made.quality[chosen]))
         tally.strong.append(float((made.picks[chosen] == best).mean()))
         tally.ratio_2pct.append(float(made.cost[loose]) / usual)
         tally.loss_2pct.append(quality - float(made.quality[loose]))
-        tally.worst_lane.append(self._worst_lane(made.picks[loose], half.test, best))
+        report = parts[1].scores
+        lost = report[:, best] - report[np.arange(len(report)), made.picks[loose]]
+        tally.worst_lane.append(worst(lost, parts[1].lanes))
         tally.spent += float(made.cost[chosen]) * len(half.test)
         tally.spent_best += usual * len(half.test)
+
+    def _part(self, rows: NDArray[np.int64]) -> Part:
+        """Return the outcomes, costs and lanes of some questions."""
+        assert self._axis is not None
+        paths = self._subject.where.paths
+        return Part(
+            scores=self._subject.outcomes.scores[rows],
+            costs=self._axis.costs[rows],
+            lanes=[paths[int(i)][-3 if len(paths[int(i)]) < _LABELLED else 0] for i in rows],
+        )
+
+    def decide(self, name: str, profile_name: str, method: Method | None) -> None:
+        """Let the whole decision choose, with the table and what ``method`` says in force."""
+        if self._axis is None or self._kind != "random":
+            return
+        subject, tally = self._subject, Tally()
+        for half in self._halves:
+            heads = None if method is None else method(subject, half.train, half.test)
+            tally.decided.append(
+                decided(
+                    subject.where,
+                    subject.outcomes,
+                    self._axis.costs,
+                    half.train,
+                    half.test,
+                    profile_name=profile_name,
+                    heads=heads,
+                )
+            )
+        self.tallies[name] = tally
 
     def _held_out(self, method: Method, half: Split, number: int, unit: float) -> Curve:
         """Return the curve over the training questions, each predicted by a fit without it."""
@@ -272,69 +294,25 @@ class _Set:
         scores = self._subject.outcomes.scores
         return curve(chance, expected, scores[test], costs[test], unit)
 
-    def _worst_lane(self, picks: NDArray[np.int64], test: NDArray[np.int64], best: int) -> float:
-        """Return the greatest loss to the best single model in any lane of enough questions."""
-        scores = self._subject.outcomes.scores[test]
-        lost = scores[:, best] - scores[np.arange(len(test)), picks]
-        names = np.asarray([self._subject.lanes[int(i)][1] for i in test], dtype=np.str_)
-        means = [
-            lost[names == n].mean() for n in np.unique(names) if (names == n).sum() >= _MIN_LANE
-        ]
-        return float(max(means)) if means else float("nan")
-
     def rows(self, kind: str) -> list[Row]:
         """Return one row a method."""
-        outcomes = self._subject.outcomes
-        n = round(float(np.mean([len(half.test) for half in self._halves])))
-        budget = round(float(np.mean([len(half.train) for half in self._halves])))
-        length = np.mean(self.tallies["prompt length"].samples, axis=0)
-        made: list[Row] = []
-        for name, tally in self.tallies.items():
-            samples = np.mean(tally.samples, axis=0)
-            fixed = name == "best single"
-            low, high = _bounds(samples)
-            gain_low, gain_high = _bounds(samples - length)
-            made.append(
-                {
-                    "set": outcomes.name,
-                    "kind": kind,
-                    "split": self._kind,
-                    "method": name,
-                    "n": n,
-                    "splits": len(self._halves),
-                    "models": len(outcomes.models),
-                    "label_budget": 0 if name == "random" else budget,
-                    "head_start": name == "ours" and self._head_start(),
-                    "apgr": None if fixed else _mean(tally.apgr),
-                    "apgr_low": None if fixed else low,
-                    "apgr_high": None if fixed else high,
-                    "gain_over_length_low": None if fixed else gain_low,
-                    "gain_over_length_high": None if fixed else gain_high,
-                    "cpt50": None if fixed else _mean(tally.cpt50),
-                    "cpt80": None if fixed else _mean(tally.cpt80),
-                    "axis": self._axis.unit if self._axis else None,
-                    **_costs(tally),
-                }
-            )
-        return made
+        half = self._halves
+        shape = Shape(
+            set=self._subject.outcomes.name,
+            kind=kind,
+            split=self._kind,
+            n=round(float(np.mean([len(one.test) for one in half]))),
+            splits=len(half),
+            models=len(self._subject.outcomes.models),
+            labels=round(float(np.mean([len(one.train) for one in half]))),
+            axis=self._axis.unit if self._axis else None,
+            head_start=self._head_start(),
+        )
+        return rows_of(shape, self.tallies)
 
     def _head_start(self) -> bool:
         """Say whether heads that ship are under ours."""
         return self._kind == "random" and bool(self._subject.prompts.base.shape[1])
-
-
-def _costs(tally: Tally) -> Row:
-    """Return the columns that need costs."""
-    return {
-        "aiq": _mean(tally.aiq),
-        "strong_share": _mean(tally.strong),
-        "cost_at_best_single_ratio": _mean(tally.ratio),
-        "loss_at_best_single": _mean(tally.loss),
-        "cost_on_curve_ratio": _mean(tally.on_curve),
-        "cost_at_2pct_loss_ratio": _mean(tally.ratio_2pct),
-        "loss_at_2pct": _mean(tally.loss_2pct),
-        "worst_lane_loss_at_2pct": _mean(tally.worst_lane),
-    }
 
 
 def _choice(held: Curve, goal: float, *, most: float) -> int:
@@ -355,18 +333,3 @@ def _with_best(made: Curve, best: int, cost: float, quality: float) -> Curve:
         quality=np.append(made.quality, quality),
         picks=np.concatenate([made.picks, always]),
     )
-
-
-def _mean(values: list[float]) -> float | None:
-    """Return the mean of what is known; ``None`` if nothing is."""
-    known = [one for one in values if not np.isnan(one)]
-    return float(np.mean(known)) if known else None
-
-
-def _bounds(samples: Vector) -> tuple[float | None, float | None]:
-    """Return the 2.5 % and 97.5 % quantiles."""
-    known = samples[~np.isnan(samples)]
-    if not len(known):
-        return None, None
-    low, high = np.quantile(known, [0.025, 0.975])
-    return float(low), float(high)
