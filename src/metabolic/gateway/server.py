@@ -19,7 +19,7 @@ from metabolic.gateway import log
 from metabolic.gateway.app import App
 from metabolic.gateway.protocol import Protocol
 from metabolic.gateway.seam import Serving
-from metabolic.gateway.side import listen
+from metabolic.gateway.side import bind
 
 _log = logging.getLogger("metabolic.gateway")
 
@@ -66,6 +66,7 @@ class Server(uvicorn.Server):
         self._load = load
         self._lines = lines
         self._reload: asyncio.Task[None] | None = None
+        self._beside: asyncio.Server | None = None
 
     @property
     def port(self) -> int:
@@ -73,33 +74,33 @@ class Server(uvicorn.Server):
         return int(self.servers[0].sockets[0].getsockname()[1])
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start, and say where it listens."""
+        """Start, and say where it listens; addresses that cannot be had are found out first."""
+        self._beside = await self._bind_beside()
         await super().startup(sockets)
-        if self.started:
-            _log.info("listening", extra={"host": self.config.host, "port": self.port})
-            await self._beside()
+        if not self.started:
+            return
+        _log.info("listening", extra={"host": self.config.host, "port": self.port})
+        if self._beside is not None:
+            await self._beside.start_serving()
+            self.servers.append(self._beside)
+            host = self.app.runtime.config.admin.host
+            _log.info("admin listening", extra={"host": host, "port": self.admin_port})
 
-    async def _beside(self) -> None:
-        """Open the admin listener, if one is configured; without it there is no start."""
+    async def _bind_beside(self) -> asyncio.Server | None:
+        """Bind the admin listener, if one is configured; without its address there is no start."""
         table = self.app.runtime.config.admin
         if table.port is None:
-            return
+            return None
         try:
-            made = await listen(self.app.side, table, state=self.server_state)
+            return await bind(self.app.side, table, state=self.server_state)
         except OSError as exc:
             _log.error("no admin listener", extra={"reason": str(exc)})
-            self.servers[0].close()
-            await self.lifespan.shutdown()
             sys.exit(uvicorn.server.STARTUP_FAILURE)
-        self.servers.append(made)
-        _log.info("admin listening", extra={"host": table.host, "port": self.admin_port})
 
     @property
     def admin_port(self) -> int | None:
         """Return the admin listener's port; ``None`` without one."""
-        if len(self.servers) == 1:
-            return None
-        return int(self.servers[-1].sockets[0].getsockname()[1])
+        return None if self._beside is None else int(self._beside.sockets[0].getsockname()[1])
 
     async def on_tick(self, counter: int) -> bool:
         """Write the log; uvicorn calls this ten times a second."""

@@ -1,6 +1,6 @@
 """The admin listener: the page, health, metrics and receipts, and no inference."""
 
-__all__ = ["Side", "listen"]
+__all__ = ["Side", "bind"]
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -32,8 +32,8 @@ class Side:
             await send({"type": "websocket.close", "code": 1003})
 
 
-async def listen(side: Side, table: AdminTable, *, state: ServerState) -> asyncio.Server:
-    """Open the admin listener; ``state`` is the gateway's server's, which will close it.
+async def bind(side: Side, table: AdminTable, *, state: ServerState) -> asyncio.Server:
+    """Bind the admin listener, which does not listen yet; ``state`` is the gateway's server's.
 
     Raises:
         OSError: the address cannot be had.
@@ -56,4 +56,6 @@ async def listen(side: Side, table: AdminTable, *, state: ServerState) -> asynci
         return Protocol(config=config, server_state=state, app_state=made)
 
     loop = asyncio.get_running_loop()
-    return await loop.create_server(connection, host=table.host, port=table.port)
+    return await loop.create_server(
+        connection, host=table.host, port=table.port, start_serving=False
+    )

@@ -135,7 +135,7 @@ function fleet(state) {
   const rows = state.fleet.map((one) => {
     const bar = make("span", make("span"), "share");
     bar.firstChild.style.width = `${100 * (one.share_ratio ?? 0)}%`;
-    const busy = `${one.running} running, ${one.waiting} waiting`;
+    const busy = one.running || one.waiting ? `${one.running} running, ${one.waiting} waiting` : "idle";
     const healthy = one.healthy === false ? "not healthy" : one.state;
     const part = known(one.share_ratio) ? make("span", [bar, share(one.share_ratio)]) : UNKNOWN;
     return { cells: [one.name, one.tier, healthy, busy, part] };
@@ -201,9 +201,9 @@ function line(row) {
   open.type = "button";
   open.setAttribute("aria-label", `Open request of ${time(row.at_s)}: ${row.task}, ${row.deployment ?? "no answer"}`);
   open.addEventListener("click", () => show(row.id));
-  const far = known(row.remote_energy_j) ? `${number(row.remote_energy_j)} J modelled, remote` : "";
+  const far = known(row.remote_energy_j) ? `${number(row.remote_energy_j)} J remote, modelled` : "";
   const near = known(row.energy_j) ? `${number(row.energy_j)} J ${row.energy_origin}` : "";
-  const energy = [near, far].filter(Boolean).join(" and ") || UNKNOWN;
+  const energy = near && far ? [near, make("br"), far] : near || far || UNKNOWN;
   const made = make("tr", [
     make("td", open), cell(row.lane === row.task ? row.task : `${row.task} / ${row.lane}`), cell(row.deployment ?? "nobody"),
     cell(how(row), row.failure ? "stop" : ""), cell(took(row.seconds), "n"), cell(amount(row.output_tokens), "n"),
