@@ -168,7 +168,7 @@ BARE_NUMBERS = {
     *("rows", "labels_used", "labels_needed", "tested"),
     *("batch_exponent", "battery_weight", "limit", "logprob", "min_logprob", "checkpoints"),
     *("propensity", "turns", "labels", "correct", "answers", "failed", "priced", "metered"),
-    *("min_labels",),
+    *("min_labels", "steps", "drafts", "full"),
     # Sums of a regression: their units are products, said where they are defined.
     *("sx", "sy", "sz", "sxx", "sxy", "sxz", "syy", "syz", "szz", "guess", "variance", "count"),
 }

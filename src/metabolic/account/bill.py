@@ -130,6 +130,7 @@ def _attempt(
     return AttemptBill(
         call=attempt.call.id,
         deployment=attempt.call.deployment,
+        variant=attempt.call.variant,
         role=attempt.call.role,
         seconds=attempt.ended_s - attempt.began_s,
         ttft_s=None if first is None else first - attempt.began_s,
@@ -144,6 +145,7 @@ def _attempt(
         doubtful=verdict is not None and verdict.doubtful,
         validator="" if verdict is None else verdict.validator,
         claims=() if verdict is None else verdict.claims,
+        drafts=attempt.drafts,
     )
 
 

@@ -13,13 +13,14 @@ from typing import Any
 import msgspec
 
 from metabolic.backends.gather import Gathered
-from metabolic.backends.shapes import Chunk, Lean, usage_of
+from metabolic.backends.shapes import Chunk, Lean, drafts_of, usage_of
 from metabolic.backends.sse import Splitter, data_of
 from metabolic.backends.status import error_in_band
 from metabolic.backends.wire import strip_logprobs, strip_usage
 from metabolic.core.attempt import Call, Reply
 from metabolic.core.errors import BackendError, BadReply, Unreachable
 from metabolic.core.request import Request, Usage
+from metabolic.core.speculation import Drafts
 
 _chunk = msgspec.json.Decoder(Chunk)
 _lean = msgspec.json.Decoder(Lean)
@@ -38,6 +39,7 @@ class Reader:
     __slots__ = (
         "_add",
         "_decode",
+        "_drafts",
         "_events",
         "_gathered",
         "_hides_logprobs",
@@ -66,6 +68,7 @@ class Reader:
         if call.keep:
             self._decode, self._add = _chunk.decode, self._gathered.add
         self._usage = Usage()
+        self._drafts: Drafts | None = None
         self._events = 0
         self._hides_usage = not request.include_usage
         self._hides_logprobs = call.logprobs and not request.sampling.logprobs
@@ -106,7 +109,7 @@ class Reader:
 
     def reply(self) -> Reply:
         """Return what was answered so far; without ``call.keep``, usage and finish reasons only."""
-        return Reply(choices=self._gathered.choices(), usage=self._usage)
+        return Reply(choices=self._gathered.choices(), usage=self._usage, drafts=self._drafts)
 
     def logprobs(self) -> Sequence[float]:
         """Return the token log-probabilities of the first choice so far."""
@@ -145,6 +148,7 @@ class Reader:
         self._add(chunk)
         if chunk.usage is not None or chunk.timings is not None:
             self._usage = usage_of(chunk.usage, chunk.timings)
+            self._drafts = drafts_of(chunk.timings) or self._drafts
             return self._shown(event, data, chunk)
         return self._shown(event, data, chunk) if self._hides_logprobs else event
 

@@ -11,8 +11,10 @@ __all__ = [
     "Lean",
     "Logprobs",
     "Said",
+    "Timings",
     "Tokens",
     "ToolDelta",
+    "drafts_of",
     "text_of",
     "usage_of",
 ]
@@ -22,6 +24,7 @@ from typing import Any
 from msgspec import Raw, Struct
 
 from metabolic.core.request import Usage
+from metabolic.core.speculation import Drafts
 
 
 class _InputDetails(Struct, frozen=True, gc=False):
@@ -42,12 +45,18 @@ class Tokens(Struct, frozen=True, gc=False):
     prompt_cache_hit_tokens: int | None = None
 
 
-class _Timings(Struct, frozen=True, gc=False):
-    """llama.cpp's own count: ``prompt_n`` are the tokens it computed, ``cache_n`` those it had."""
+class Timings(Struct, frozen=True, gc=False):
+    """llama.cpp's own count: ``prompt_n`` are the tokens it computed, ``cache_n`` those it had.
+
+    ``draft_n`` is there only when something was drafted.
+    """
 
     cache_n: int | None = None
     prompt_n: int | None = None
     predicted_n: int | None = None
+    predicted_ms: float | None = None
+    draft_n: int | None = None
+    draft_n_accepted: int | None = None
 
 
 class _Token(Struct, frozen=True, gc=False):
@@ -112,7 +121,7 @@ class Chunk(Struct, frozen=True, gc=False):
 
     choices: list[ChunkChoice] | None = None
     usage: Tokens | None = None
-    timings: _Timings | None = None
+    timings: Timings | None = None
     error: Any = None
 
 
@@ -132,7 +141,7 @@ class Lean(Struct, frozen=True, gc=False):
 
     choices: list[_LeanChoice] | None = None
     usage: Tokens | None = None
-    timings: _Timings | None = None
+    timings: Timings | None = None
     error: Any = None
 
 
@@ -143,7 +152,7 @@ def text_of(content: str | list[_Part] | None) -> str:
     return content or ""
 
 
-def usage_of(tokens: Tokens | None, timings: _Timings | None) -> Usage:
+def usage_of(tokens: Tokens | None, timings: Timings | None) -> Usage:
     """Return the usage as reported; llama.cpp's timings fill what ``usage`` leaves open."""
     cached = reasoning = given = taken = None
     if tokens is not None:
@@ -170,3 +179,15 @@ def usage_of(tokens: Tokens | None, timings: _Timings | None) -> Usage:
 def _count(tokens: int | None) -> int | None:
     """Return a count that is one; a negative one says that nobody counted."""
     return None if tokens is None or tokens < 0 else tokens
+
+
+def drafts_of(timings: Timings | None) -> Drafts | None:
+    """Return what llama.cpp says of drafting; ``None`` where it drafted nothing."""
+    if timings is None or timings.draft_n is None:
+        return None
+    took_ms = timings.predicted_ms
+    return Drafts(
+        drafted_tokens=timings.draft_n,
+        accepted_tokens=min(timings.draft_n, timings.draft_n_accepted or 0),
+        decode_s=None if took_ms is None else round(took_ms / 1000, 4),
+    )

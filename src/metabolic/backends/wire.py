@@ -10,7 +10,7 @@ __all__ = ["NEVER_FORWARDED", "reply_of", "strip_logprobs", "strip_usage", "upst
 import msgspec
 from msgspec import Raw
 
-from metabolic.backends.shapes import Answered, ChunkChoice, Said, text_of, usage_of
+from metabolic.backends.shapes import Answered, ChunkChoice, Said, drafts_of, text_of, usage_of
 from metabolic.backends.status import error_in_band
 from metabolic.core.attempt import Call, Reply, ReplyChoice, ToolCall
 from metabolic.core.errors import BadReply
@@ -117,6 +117,7 @@ def reply_of(body: bytes, request: Request, call: Call, *, secret: str | None = 
         choices=tuple([_choice(choice) for choice in answered.choices or ()]),
         usage=usage_of(answered.usage, answered.timings),
         body=strip_logprobs(body) if hidden else body,
+        drafts=None if answered.timings is None else drafts_of(answered.timings),
     )
 
 

@@ -7,11 +7,7 @@ from typing import Literal
 from msgspec import Struct
 
 from metabolic.core.fleet import Capability
-
-Granularity = Literal["request", "process_api", "batch_schedule", "startup", "none"]
-"""How finely speculation can be switched: by a field of the request, by an API of the process, by
-the engine's own schedule over its batch (so by how many requests it is given), only at start-up
-(so by a twin), or not at all."""
+from metabolic.core.speculation import Granularity
 
 Readings = Literal["prometheus", "slots", "loads", "ps", "none"]
 """How an engine tells its state: a Prometheus page, llama.cpp's ``/slots`` beside one, SGLang's

@@ -22,6 +22,7 @@ from msgspec import Struct
 
 from metabolic.core.hardware import Origin
 from metabolic.core.metabolic import MetabolicState
+from metabolic.core.speculation import Drafter, Drafting, Launch
 
 Tier = Literal["tiny", "small", "medium", "large"]
 """By active parameters: tiny < 1e9 ≤ small < 7e9 ≤ medium < 20e9 ≤ large."""
@@ -67,11 +68,20 @@ class Price(Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Variant(Struct, frozen=True, kw_only=True, gc=False):
-    """The same weights at another effort or output budget; the prompt cache stays warm."""
+    """The same weights at another effort or output budget; the prompt cache stays warm.
+
+    ``thinking`` switches thinking on or off where the model can; ``thinking_tokens`` is its budget.
+    ``output_ratio`` is what it writes over what the deployment does (``None``: unknown). ``body``
+    is a JSON object of further fields for the upstream.
+    """
 
     name: str
     reasoning_effort: str | None = None
     max_output_tokens: int | None = None
+    thinking: bool | None = None
+    thinking_tokens: int | None = None
+    output_ratio: float | None = None
+    body: str | None = None
 
 
 class Deployment(Struct, frozen=True, kw_only=True, gc=False):
@@ -82,6 +92,7 @@ class Deployment(Struct, frozen=True, kw_only=True, gc=False):
     ``tasks`` restricts it to task types where it is proven, ``()`` is all. ``load_s`` and
     ``memory_bytes`` are what it takes to wake it. ``device`` is the meter it draws from; ``None``
     for a remote API. ``usd_per_hour`` is what the machine is rented for; ``None`` is not rented.
+    ``drafting`` is how it speculates, ``None`` if it does not.
 
     ``kind``: ``local`` is a process of ours; ``server`` one engine that others started, of which
     several may be replicas; ``pool`` balances replicas of its own; ``remote`` bills per token.
@@ -104,6 +115,7 @@ class Deployment(Struct, frozen=True, kw_only=True, gc=False):
     variants: tuple[Variant, ...] = ()
     slots: int = 1
     usd_per_hour: float | None = None
+    drafting: Drafter | None = None
 
 
 class FleetSpec(Struct, frozen=True, kw_only=True, gc=False):
@@ -126,6 +138,7 @@ class LaunchSpec(Struct, frozen=True, kw_only=True, gc=False):
     threads: int = 1
     embeddings: bool = False
     start_timeout_s: float = 120.0
+    speculation: Launch | None = None
 
 
 class Load(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
@@ -140,6 +153,7 @@ class Load(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     ``tpot_per_answer_s x running ^ 0.8``, the first ``ttft_s`` plus ``ttft_per_token_s`` for each
     fresh token of the prompt. ``limit`` is how many answers admission lets it work on at once,
     ``wake_s`` what its last starts took, ``wake_j`` the joules of it above what it draws asleep.
+    ``drafting`` is what is known of its drafting, for answers like the one that is asked for.
     ``leaving``: it is to sleep soon, and gets no work that a replica can do.
     """
 
@@ -162,6 +176,7 @@ class Load(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     ttft_per_token_s: float | None = None
     limit: int | None = None
     wake_s: float | None = None
+    drafting: Drafting | None = None
     wake_j: float | None = None
     wake_j_origin: Origin | None = None
     leaving: bool = False

@@ -19,11 +19,13 @@ from typing import Literal
 from msgspec import Struct
 
 from metabolic.core.attempt import Answer, Attempt, Claim, Event, Failure
+from metabolic.core.checking import Checks
 from metabolic.core.decision import Decision
 from metabolic.core.fleet import SituationRef
 from metabolic.core.hardware import Origin
 from metabolic.core.request import Ask, Usage
 from metabolic.core.signals import Signals
+from metabolic.core.speculation import Drafts
 
 RECORD_SCHEMA = 1
 
@@ -48,17 +50,20 @@ class Cost(Struct, frozen=True, kw_only=True, gc=False):
     """Dollars: tokens paid to remote APIs, and electricity of local devices (``None``: unknown).
 
     ``rent_usd`` is the part of rented hours that the calls took; ``None`` where nothing is rented.
+    ``checks_usd`` is what validating the drafts cost; ``None`` where nothing was checked.
     """
 
     tokens_usd: float = 0.0
     electricity_usd: float | None = None
     origin: Origin = "derived"
     rent_usd: float | None = None
+    checks_usd: float | None = None
 
     @property
     def total_usd(self) -> float:
         """Dollars of all kinds; electricity that is not known counts as none."""
-        return self.tokens_usd + (self.electricity_usd or 0.0) + (self.rent_usd or 0.0)
+        known = self.tokens_usd + (self.electricity_usd or 0.0) + (self.rent_usd or 0.0)
+        return known + (self.checks_usd or 0.0)
 
 
 class Carbon(Struct, frozen=True, kw_only=True, gc=False):
@@ -93,11 +98,13 @@ class AttemptBill(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fals
     """The bill of one call: what it was, what it used, what it cost. No text.
 
     ``claims`` is the full list of what the validators held against evidence, ``doubtful`` and
-    ``validator`` their word and their names.
+    ``validator`` their word and their names. ``drafts`` are what speculation drafted and
+    what of it was kept.
     """
 
     call: str
     deployment: str
+    variant: str | None = None
     role: str
     seconds: float
     ttft_s: float | None
@@ -112,6 +119,7 @@ class AttemptBill(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fals
     doubtful: bool = False
     validator: str = ""
     claims: tuple[Claim, ...] = ()
+    drafts: Drafts | None = None
 
 
 class Receipt(Struct, frozen=True, kw_only=True, gc=False):
@@ -119,7 +127,8 @@ class Receipt(Struct, frozen=True, kw_only=True, gc=False):
 
     ``energy`` is what local devices drew (``None``: nothing local, or unknown); ``remote_energy``
     what remote APIs are modelled to have drawn. The two are never added. ``baselines`` are
-    modelled: the best single deployment and the largest.
+    modelled: the best single deployment and the largest. ``checks`` is what validating the drafts
+    took, beside the energy and never added to it (``None``: nothing was checked, or nobody says).
     """
 
     id: str
@@ -138,6 +147,7 @@ class Receipt(Struct, frozen=True, kw_only=True, gc=False):
     cost: Cost
     carbon: Carbon | None
     baselines: tuple[Baseline, ...]
+    checks: Checks | None = None
 
 
 class Share(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):

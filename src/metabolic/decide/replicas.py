@@ -20,6 +20,7 @@ from msgspec.structs import replace
 from metabolic.core.decision import Candidate, Estimate, Stage
 from metabolic.core.fleet import Deployment
 from metabolic.core.request import Ask
+from metabolic.decide.drafting import is_twin
 
 IN_TIME = 0.4
 """Share of the deadline within which a replica must be done; the rest is for surprises.
@@ -38,10 +39,11 @@ def siblings(deployments: Iterable[Deployment]) -> dict[str, tuple[str, ...]]:
     """Return, for each deployment that has any, the names of all replicas, its own among them.
 
     A pool has none: it picks among its own, and sees load that nobody sees from here.
+    Neither has what only takes another's place.
     """
     found: dict[object, list[str]] = {}
     for one in deployments:
-        if one.kind == "pool":
+        if one.kind == "pool" or is_twin(one):
             continue
         key = (one.model.id, one.kind, tuple(sorted(one.capabilities)), one.tasks, one.price)
         found.setdefault(key, []).append(one.name)

@@ -17,6 +17,7 @@ from msgspec import Struct
 
 from metabolic.core.errors import EngineError
 from metabolic.core.fleet import Endpoint, LaunchSpec, State
+from metabolic.core.speculation import Launch
 from metabolic.engines.process import ServerProcess, healthy
 from metabolic.engines.shared import Shared
 
@@ -223,7 +224,19 @@ class LlamaCpp:
             command.append("--no-repack")
         if spec.embeddings:
             command.append("--embeddings")
+        if spec.speculation is not None:
+            command.extend(_drafting(spec.speculation))
         return command
+
+
+def _drafting(launch: Launch) -> list[str]:
+    """Return what the child is told of drafting."""
+    told = [
+        *("--draft", launch.method),
+        *("--draft-tokens", str(launch.num_speculative_tokens)),
+        *("--draft-match", str(launch.match_tokens)),
+    ]
+    return told if launch.draft_path is None else [*told, "--draft-model", launch.draft_path]
 
 
 def _environment(ours: Mapping[str, str]) -> dict[str, str]:

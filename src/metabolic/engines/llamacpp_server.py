@@ -49,6 +49,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--prompt-cache-bytes", type=int, default=0)
     parser.add_argument("--no-repack", action="store_true", help="less memory, slower prompts")
     parser.add_argument("--embeddings", action="store_true")
+    parser.add_argument("--draft", choices=("ngram", "draft"), help="speculate: how")
+    parser.add_argument("--draft-tokens", type=int, default=4, help="the most to draft at once")
+    parser.add_argument("--draft-match", type=int, default=12, help="tokens that were there before")
+    parser.add_argument("--draft-model", help="path of the smaller model's GGUF file")
     return parser
 
 
@@ -66,8 +70,25 @@ def _serve(asked: argparse.Namespace, key: str) -> Any:  # noqa: ANN401 - the wh
     params.cache_ram_mib = asked.prompt_cache_bytes // _MIB
     params.no_extra_bufts = asked.no_repack
     params.embedding = asked.embeddings
+    if asked.draft is not None:
+        _speculate(xllamacpp, params, asked)
     params.verbosity = _WARNINGS
     return xllamacpp.Server(params)
+
+
+def _speculate(xllamacpp: Any, params: Any, asked: argparse.Namespace) -> None:  # noqa: ANN401
+    """Have it draft: from the text so far, or by a smaller model of the same vocabulary."""
+    kinds, how = xllamacpp.common_speculative_type, params.speculative
+    if asked.draft == "ngram":
+        how.types = [kinds.COMMON_SPECULATIVE_TYPE_NGRAM_SIMPLE]
+        how.ngram_simple.size_n = asked.draft_match
+        how.ngram_simple.size_m = asked.draft_tokens
+        return
+    how.types = [kinds.COMMON_SPECULATIVE_TYPE_DRAFT_SIMPLE]
+    how.draft.mparams.path = asked.draft_model or ""
+    how.draft.n_max = asked.draft_tokens
+    how.draft.cpuparams.n_threads = asked.threads
+    how.draft.cpuparams_batch.n_threads = asked.threads
 
 
 def _network(params: Any, asked: argparse.Namespace, key: str) -> None:  # noqa: ANN401

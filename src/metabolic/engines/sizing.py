@@ -15,6 +15,7 @@ __all__ = [
 ]
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from metabolic.core.fleet import LaunchSpec, Model
 
@@ -130,12 +131,4 @@ def _context(model: Model, wish: Wish) -> int:
 
 def _sized(spec: LaunchSpec, context_tokens: int, slots: int) -> LaunchSpec:
     """Return ``spec`` at this size."""
-    return LaunchSpec(
-        deployment=spec.deployment,
-        model_path=spec.model_path,
-        context_tokens=context_tokens,
-        slots=slots,
-        threads=spec.threads,
-        embeddings=spec.embeddings,
-        start_timeout_s=spec.start_timeout_s,
-    )
+    return replace(spec, context_tokens=context_tokens, slots=slots)
