@@ -4,6 +4,7 @@ __all__ = ["Busy", "Dialect", "Inference", "NoAnswer"]
 
 import logging
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from functools import partial
 
@@ -11,7 +12,7 @@ import msgspec
 
 from metabolic.core.errors import MetabolicError, RequestError
 from metabolic.core.fleet import Deployment
-from metabolic.core.receipt import Receipt
+from metabolic.core.receipt import Receipt, Record
 from metabolic.core.request import Ask, Request
 from metabolic.edge import Dialect, parse
 from metabolic.gateway import foreign
@@ -38,6 +39,9 @@ _encode = msgspec.json.Encoder().encode
 
 _CLIENT_LEFT = 499
 """The status that is counted, and sent to nobody, when the client has left. Source: nginx."""
+
+_RECENT = 500
+"""Records kept for the page: some megabytes at most."""
 
 _SSE = (
     (b"content-type", b"text/event-stream; charset=utf-8"),
@@ -70,6 +74,7 @@ class Inference:
         self.in_flight = 0
         self.metrics = Metrics(runtime, lambda: self.in_flight)
         self.redact = Redactor()
+        self.recent: deque[Record] = deque(maxlen=_RECENT if runtime.config.admin.page else 0)
         self.line: Callable[[Receipt, int, float], None] = record_request
         self._fleet: tuple[Deployment, ...] | None = None
         self.configure(self.redact)
@@ -223,5 +228,6 @@ class Inference:
         self.metrics.done(
             outcome, dialect=request.dialect, model=request.model, status=status, seconds=seconds
         )
+        self.recent.append(outcome.record)
         if _log.isEnabledFor(logging.INFO):
             self.line(outcome.record.receipt, status, seconds)
