@@ -29,6 +29,7 @@ def call_of(run: Run, stage: Stage, index: int) -> Call:
         keep=delivery != "stream",
         checkpoints=() if run.retried else counts,
         live=live,
+        num_speculative_tokens=stage.num_speculative_tokens,
     )
 
 
