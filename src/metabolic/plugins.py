@@ -3,8 +3,8 @@
 An adapter is a module (or any object) with two names: ``Options``, a frozen Struct, and
 ``create``. Built-ins are listed below; a stranger names its module under
 ``[project.entry-points."metabolic.<group>"]``. Sensors, meters, classifiers, validators and
-ledgers are made by ``create(options)``; backends by ``create(options, endpoint=...)``; engines by
-``create(options, spec=...)``.
+ledgers are made by ``create(options)``; backends and hands by ``create(options, endpoint=...)``;
+engines by ``create(options, spec=...)``.
 """
 
 __all__ = [
@@ -14,11 +14,13 @@ __all__ = [
     "backend",
     "classifier",
     "engine",
+    "hand",
     "kinds",
     "ledger",
     "load",
     "meter",
     "options",
+    "relay",
     "sensor",
     "traits",
     "validator",
@@ -36,6 +38,7 @@ from metabolic.core.engine import EngineTraits
 from metabolic.core.errors import ConfigError
 from metabolic.core.fleet import Endpoint, LaunchSpec
 from metabolic.core.ports import Backend, Classifier, Engine, Ledger, Meter, Sensor, Validator
+from metabolic.core.relay import Relay
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -96,6 +99,14 @@ BUILTIN: Mapping[str, Mapping[str, str]] = {
         "external": "metabolic.engines.external",
         "fake": "metabolic.engines.fake",
         "llamacpp": "metabolic.engines.llamacpp",
+    },
+    "hands": {
+        "command": "metabolic.engines.hand_command",
+        "fake": "metabolic.engines.hand_fake",
+        "llama_swap": "metabolic.engines.hand_llama_swap",
+        "ollama": "metabolic.engines.hand_ollama",
+        "systemd": "metabolic.engines.hand_systemd",
+        "vllm": "metabolic.engines.hand_vllm",
     },
     "ledgers": {
         "jsonl": "metabolic.ledger.jsonl",
@@ -210,9 +221,24 @@ def traits(name: str) -> EngineTraits:
     return cast("EngineTraits", found.find(name))
 
 
+def relay(endpoint: Endpoint) -> Relay:
+    """Return what passes requests on to ``endpoint`` as they are. Raises ``ConfigError``."""
+    found = importlib.import_module("metabolic.backends.relay")
+    return cast("Relay", found.create(endpoint))
+
+
 def engine(kind: str, table: Mapping[str, object] | None = None, *, spec: LaunchSpec) -> Engine:
     """Return an engine that can start ``spec``. Raises ``ConfigError``."""
     return cast("Engine", _create("engines", kind, table, spec=spec))
+
+
+def hand(kind: str, table: Mapping[str, object] | None = None, *, endpoint: Endpoint) -> Engine:
+    """Return the engine at ``endpoint`` that a hand wakes and puts to sleep.
+
+    Raises:
+        ConfigError: no such hand, or an option it does not have.
+    """
+    return cast("Engine", _create("hands", kind, table, endpoint=endpoint))
 
 
 def _create(group: str, kind: str, table: Mapping[str, object] | None, **context: object) -> object:

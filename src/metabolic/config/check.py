@@ -59,6 +59,7 @@ def _problems(config: Config) -> Iterable[tuple[str, str]]:
             yield f"[[virtual]] {virtual.name}", "is also the name of a deployment"
     if deployments or config.models.fleet == "none":
         yield from _references(config, deployments)
+    yield from _shadow(config, deployments)
     if config.routing.first_token_timeout_s > config.routing.stage_timeout_s:
         yield "[routing] first_token_timeout_s", "is longer than stage_timeout_s"
 
@@ -105,6 +106,28 @@ def _references(config: Config, deployments: set[str]) -> Iterable[tuple[str, st
     for where, name in named:
         if name not in deployments:
             yield f"{where} deployment", f'"{name}" is no deployment'
+
+
+def _shadow(config: Config, deployments: set[str]) -> Iterable[tuple[str, str]]:
+    """Yield names in ``[shadow]`` that are no deployments, and what the switch lacks."""
+    table = config.shadow
+    upstream = table.upstream
+    if upstream is None:
+        return
+    named = [("candidates", name) for name in table.candidates]
+    named += [("judge", table.judge)] if table.judge is not None else []
+    for key, name in named:
+        if deployments and name not in deployments:
+            yield f"[shadow] {key}", f'"{name}" is no deployment'
+    if table.url is not None:
+        if table.mode == "route" and table.model is None:
+            yield "[shadow] model", "is missing: what is the upstream to be asked for?"
+        return
+    found = next((one for one in config.deployments if one.name == upstream), None)
+    if found is None:
+        yield "[shadow] upstream", f'"{upstream}" is neither a base URL nor a deployment'
+    elif found.base_url is None:
+        yield "[shadow] upstream", "must listen somewhere: a local deployment has no base_url"
 
 
 def _twice(where: str, names: Iterable[str]) -> Iterable[tuple[str, str]]:

@@ -19,6 +19,7 @@ from metabolic.config.capacity import CapacityTable
 from metabolic.config.check import check
 from metabolic.config.lanes import LanesTable, PinTable
 from metabolic.config.secret import Secret
+from metabolic.config.shadow import ShadowTable
 from metabolic.config.tables import (
     AdapterTable,
     BeliefTable,
@@ -37,6 +38,7 @@ from metabolic.config.tables import (
     ServerTable,
     VirtualTable,
 )
+from metabolic.config.tasks import TasksTable
 from metabolic.core.errors import ConfigError
 
 T = TypeVar("T", bound=msgspec.Struct)
@@ -52,6 +54,8 @@ _TABLES: dict[str, type[msgspec.Struct]] = {
     "capacity": CapacityTable,
     "routing": RoutingTable,
     "lanes": LanesTable,
+    "shadow": ShadowTable,
+    "tasks": TasksTable,
     "ledger": LedgerTable,
 }
 """``[name]`` and the Struct it becomes."""

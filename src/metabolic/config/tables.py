@@ -33,6 +33,8 @@ from metabolic.config.admin import AdminTable
 from metabolic.config.capacity import CapacityTable
 from metabolic.config.lanes import LanesTable, PinTable
 from metabolic.config.secret import Secret
+from metabolic.config.shadow import ShadowTable
+from metabolic.config.tasks import TasksTable
 from metabolic.core.checkpoint import Checkpoint
 from metabolic.core.decision import Belief
 from metabolic.core.fleet import Capability, Endpoint, Price, Tier, Variant
@@ -361,6 +363,8 @@ class Config(Struct, frozen=True, kw_only=True):
     routing: RoutingTable = RoutingTable()
     lanes: LanesTable = LanesTable()
     pins: tuple[PinTable, ...] = ()
+    shadow: ShadowTable = ShadowTable()
+    tasks: TasksTable = TasksTable()
     ledger: LedgerTable = LedgerTable()
     source: str = "embedded defaults"
     origins: tuple[tuple[str, str], ...] = ()

@@ -17,6 +17,7 @@ from metabolic.gateway.page.service import Page
 from metabolic.gateway.redact import Redactor, secrets_of
 from metabolic.gateway.reply import Response, error_event, error_response
 from metabolic.gateway.seam import Receive, Scope, Send, Serving
+from metabolic.gateway.shadow import shadow_of
 from metabolic.gateway.side import Side
 
 _log = logging.getLogger("metabolic.gateway")
@@ -83,11 +84,17 @@ class App:
     def configure(self) -> None:
         """Take over the runtime's configuration, at start and after a reload."""
         self.inference.configure(Redactor(secrets_of(self.runtime.config)))
+        self.shadow = shadow_of(self.runtime, self.inference)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI scope."""
         if scope["type"] == "http":
-            await self._http(Exchange(scope, receive, send, identity=self._identities()))
+            exchange = Exchange(scope, receive, send, identity=self._identities())
+            shadow = self.shadow
+            if shadow is not None and shadow.takes(exchange.path):
+                await shadow.serve(exchange, scope)
+            else:
+                await self._http(exchange)
         elif scope["type"] == "lifespan":
             await self._lifespan(receive, send)
         else:

@@ -1,10 +1,10 @@
 """What the gateway needs of the runtime beneath it: one Protocol, so that tests can stand in."""
 
-__all__ = ["ASGI", "Outcome", "Receive", "Scope", "Send", "Serving", "Wire"]
+__all__ = ["ASGI", "Observing", "Outcome", "Receive", "Scope", "Send", "Serving", "Wire"]
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from metabolic.config import Config
 from metabolic.core.attempt import Reply
@@ -14,8 +14,11 @@ from metabolic.core.hardware import HardwareState
 from metabolic.core.metabolic import MetabolicState
 from metabolic.core.ports import Sink
 from metabolic.core.receipt import Receipt, Record
+from metabolic.core.relay import Relay
 from metabolic.core.request import Ask, Request, WarmPrefix
+from metabolic.decide.shadow_totals import Findings
 from metabolic.execute.lane_state import Feedback
+from metabolic.execute.shadow import Heard
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -64,6 +67,27 @@ class Outcome(Protocol):
     @property
     def streamed(self) -> bool:
         """Say whether events were written to the sink."""
+        ...
+
+
+@runtime_checkable
+class Observing(Protocol):
+    """What a runtime offers besides where it has a shadow."""
+
+    def relay(self) -> Relay | None:
+        """Return what requests are passed on by; ``None`` once they are routed."""
+        ...
+
+    def offer(self, heard: Heard) -> None:
+        """Take a request that was passed on and answered; never fails, never waits."""
+        ...
+
+    def relayed(self, counters: Callable[[], Iterable[tuple[str, float]]]) -> None:
+        """Show these counters among the others."""
+        ...
+
+    def findings(self) -> Findings:
+        """Return what the shadow has found so far."""
         ...
 
 

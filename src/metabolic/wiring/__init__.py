@@ -6,5 +6,6 @@ its way from the gateway to ``execute`` and back to the ledger.
 
 __all__ = ["Offline", "Outcome", "Runtime", "build", "offline"]
 
+from metabolic.wiring.building import build
 from metabolic.wiring.offline import Offline, offline
-from metabolic.wiring.runtime import Outcome, Runtime, build
+from metabolic.wiring.runtime import Outcome, Runtime

@@ -4,7 +4,7 @@ What only local models need (catalogue, store, sizes) is imported when there are
 front of APIs starts without.
 """
 
-__all__ = ["Assembled", "Local", "assemble", "has_local", "store_of"]
+__all__ = ["UPSTREAM", "Assembled", "Local", "assemble", "has_local", "store_of", "upstreams"]
 
 import sys
 from collections.abc import Callable
@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from metabolic import plugins
 from metabolic.config import Config, DeploymentTable
+from metabolic.config.shadow import ShadowTable
 from metabolic.core.errors import ConfigError, StoreError
 from metabolic.core.fleet import Deployment, Endpoint, FleetSpec, Model, Tier
 from metabolic.decide.digest import sealed
@@ -22,6 +23,9 @@ from metabolic.wiring.defaults import LOCAL_CAPABILITIES, PROVEN_TASKS, load_s_o
 
 if TYPE_CHECKING:
     from metabolic.engines.store import ModelStore
+
+UPSTREAM = "upstream"
+"""The deployment that a shadow's base URL becomes."""
 
 _TIERS: tuple[tuple[float, Tier], ...] = ((1e9, "tiny"), (7e9, "small"), (2e10, "medium"))
 
@@ -90,7 +94,7 @@ def assemble(
         locals_ = [_default(config, model_id) for model_id in choice.ids]
     remotes: list[Deployment] = []
     endpoints: dict[str, Endpoint] = {}
-    for number, table in enumerate(config.deployments):
+    for number, table in enumerate((*config.deployments, *upstreams(config.shadow))):
         endpoint = table.endpoint()
         if table.kind == "local":
             locals_.append(_local(config, table, number))
@@ -100,6 +104,21 @@ def assemble(
     deployments = sorted((*(one.deployment for one in locals_), *remotes), key=lambda one: one.name)
     fleet = sealed(FleetSpec(id="", deployments=tuple(deployments)))
     return Assembled(fleet=fleet, endpoints=endpoints, locals=tuple(locals_), why=why)
+
+
+def upstreams(shadow: ShadowTable) -> tuple[DeploymentTable, ...]:
+    """Return the deployment that a shadow's base URL stands for; nothing without one."""
+    if shadow.url is None:
+        return ()
+    return (
+        DeploymentTable(
+            name=UPSTREAM,
+            base_url=shadow.url,
+            upstream_model=shadow.model,
+            api_key=shadow.api_key,
+            tier="large",
+        ),
+    )
 
 
 def _default(config: Config, model_id: str) -> Local:

@@ -28,6 +28,9 @@ def refuse_restarts(old: Config, new: Config) -> None:
         if getattr(new, table) != getattr(old, table):
             message = f"{table} cannot change while running: restart to change it"
             raise ConfigError(message)
+    if new.shadow.upstream != old.shadow.upstream:
+        message = "shadow upstream cannot change while running: restart to change it"
+        raise ConfigError(message)
     if (new.server.host, new.server.port) != (old.server.host, old.server.port):
         message = "server host and port cannot change while running: restart to change them"
         raise ConfigError(message)
