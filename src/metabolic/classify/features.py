@@ -129,6 +129,7 @@ class Seen(Struct, frozen=True, gc=False):
     features: Features
     text: str
     words: list[str]
+    distinct: set[str]
 
 
 def extract(request: Request, *, max_chars: int = 4096) -> Features:
@@ -142,7 +143,8 @@ def look(request: Request, *, max_chars: int = 4096) -> Seen:
     text = _cut(prompt, max_chars)
     low = text.lower()
     words = _split(low)
-    known = _LISTED.intersection(words)
+    distinct = set(words)
+    known = _LISTED & distinct
     kinds = known & KIND_WORDS
     numbers = sum(map(str.isdigit, words))
     ends = _cut(low, 2 * _ENDS_CHARS)
@@ -150,7 +152,7 @@ def look(request: Request, *, max_chars: int = 4096) -> Seen:
     questions = text.count("?") + (0 if text.isascii() else text.count("？"))
     features = Features(
         words=len(words),
-        distinct=len(set(words)),
+        distinct=len(distinct),
         chars=len(prompt),
         context_chars=context_chars,
         turns=len(request.messages),
@@ -176,7 +178,7 @@ def look(request: Request, *, max_chars: int = 4096) -> Seen:
         tools=len(request.tools),
         images=images,
     )
-    return Seen(features, text, words)
+    return Seen(features, text, words, distinct)
 
 
 def _cut(text: str, chars: int) -> str:

@@ -7,6 +7,8 @@ Counts are small floats. Everything here runs on the request path, in tens of mi
 
 __all__ = ["BITS", "EDGE_WORDS", "MAX_CHARS", "MAX_GRAMS", "SURFACE", "buckets", "surface"]
 
+import sys
+from array import array
 from math import log1p
 from zlib import crc32
 
@@ -25,8 +27,8 @@ MAX_CHARS = 2048
 MAX_GRAMS = 4 * EDGE_WORDS
 """Most buckets a prompt can give: packed sums must not overflow."""
 
-_MASK = ((1 << BITS) - 1).__and__
-"""A bound method: ``map`` then never leaves C, which halves the time of a prompt."""
+_MASKS = int.from_bytes(array("I", [(1 << BITS) - 1] * MAX_GRAMS).tobytes(), sys.byteorder)
+"""Masks for all hashes of a prompt at once, side by side in one number."""
 
 _MOST = 20.0
 """No count is taken for more: one odd prompt must not be beyond what a linear head can weigh."""
@@ -82,15 +84,15 @@ def buckets(words: list[str]) -> set[int]:
         words = words[:EDGE_WORDS] + words[-EDGE_WORDS:]
     raw = " ".join(words).encode("utf-8", "replace").split(b" ")
     hashes = list(map(crc32, raw))
-    found = set(map(_MASK, hashes))
-    found.update(map(_MASK, map(crc32, raw[1:], hashes)))
-    return found
+    hashes.extend(map(crc32, raw[1:], hashes[:]))
+    packed = array("I", hashes).tobytes()
+    masked = int.from_bytes(packed, sys.byteorder) & _MASKS
+    return set(array("I", masked.to_bytes(len(packed), sys.byteorder)))
 
 
 def surface(seen: Seen) -> tuple[float, ...]:
     """Return the counts named by ``SURFACE``; lengths and rare signs as logarithms."""
-    f, text, words = seen.features, seen.text, seen.words
-    distinct = set(words)
+    f, text, words, distinct = seen.features, seen.text, seen.words, seen.distinct
     raw = text.encode("utf-8", "replace")
     size, many = len(raw) or 1, len(words) or 1
     digits = size - len(raw.translate(None, _DIGITS))

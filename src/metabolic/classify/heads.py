@@ -6,7 +6,7 @@ prompt's vector of inverse document frequencies.
 
 A bucket of the file holds, for four heads, four unsigned 16-bit fields in one 64-bit number, each
 a weight in eight bits (128 is zero). Adding the numbers of a prompt's buckets adds all four heads
-at once, and ``sum(map(...))`` does it without leaving C: two microseconds for fifty grams. No field
+at once, and ``sum`` over ``itemgetter`` does it without leaving C: half of ``map``'s time. No field
 can run over into the next, since a prompt has at most 256 grams.
 
 The file: ``MAGIC``, the header's length (4 bytes, little end first), the header as JSON, blanks to
@@ -16,7 +16,7 @@ a multiple of eight, then one table of ``2**bits`` numbers for every four fields
 __all__ = ["MAGIC", "SHIPPED", "Column", "Header", "Heads", "Scores", "load"]
 
 import mmap
-from operator import mul
+from operator import itemgetter, mul
 from pathlib import Path
 
 import msgspec
@@ -91,7 +91,7 @@ class Heads:
     def __init__(self, header: Header, tables: tuple[memoryview, ...]) -> None:
         """Keep the header and the tables; one table for every four fields."""
         self.header = header
-        self._look = tuple(table.__getitem__ for table in tables)
+        self._tables = tables
         scale = tuple(zip(header.centre, header.spread, strict=True))
         self._bounds = tuple((c - _CLIP / s, c + _CLIP / s) for c, s in scale)
         self._columns = tuple(_unscaled(one, scale) for one in header.columns)
@@ -101,8 +101,8 @@ class Heads:
         found = buckets(seen.words)
         many = len(found)
         fields: list[int] = []
-        for look in self._look:
-            packed = sum(map(look, found))
+        for table in self._tables:
+            packed = _sum(table, found, many)
             fields += (
                 packed & _FIELD,
                 packed >> 16 & _FIELD,
@@ -122,6 +122,13 @@ class Heads:
             values.append(min(_HIGHEST, max(_LOWEST, value)))
         unknown = 1.0 - fields[1] / many if many else 1.0
         return Scores(tuple(values), (unknown - header.novelty_mean) / header.novelty_spread)
+
+
+def _sum(table: memoryview, found: set[int], many: int) -> int:
+    """Return the sum of some numbers of a table."""
+    if many < 2:  # noqa: PLR2004 - of one index a getter makes no tuple
+        return sum([table[one] for one in found])
+    return sum(itemgetter(*found)(table))
 
 
 def _unscaled(
