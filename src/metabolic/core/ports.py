@@ -13,6 +13,7 @@ __all__ = [
     "Ledger",
     "Meter",
     "MeterReading",
+    "Retracting",
     "Sensor",
     "Sink",
     "Stream",
@@ -177,7 +178,11 @@ class Backend(Protocol):
 
 
 class Validator(Protocol):
-    """Judges an answer. ``cost_s`` is its typical CPU time, for the decision."""
+    """Judges an answer. ``cost_s`` is its typical CPU time.
+
+    For the decision its module says the same before anything is made: ``check_cost(options)``
+    returns a ``CheckCost``. Without that function it counts as nothing.
+    """
 
     name: str
     cost_s: float
@@ -258,4 +263,13 @@ class Sink(Protocol):
 
     async def write(self, events: bytes) -> None:
         """Send whole SSE events to the client; waits while the client is slow."""
+        ...
+
+
+@runtime_checkable
+class Retracting(Protocol):
+    """What a sink may offer besides: to tell its client that what it saw is replaced."""
+
+    async def retract(self) -> None:
+        """Tell the client that all it saw of the answer so far is replaced by what follows."""
         ...

@@ -34,6 +34,7 @@ from metabolic.execute.delivery import Relay
 from metabolic.execute.health import Health
 from metabolic.execute.snapshot import Snapshot
 from metabolic.execute.stall import Watch
+from metabolic.execute.stopping import Stop
 
 _T = TypeVar("_T")
 
@@ -98,6 +99,7 @@ class _Way(Struct, frozen=True, kw_only=True):
     relay: Relay | None
     first: Callable[[], None]
     watcher: Watcher | None
+    stop: Stop | None
 
 
 def failure_of(error: MetabolicError) -> Failure:
@@ -175,15 +177,17 @@ class Calls:
         first: Callable[[], None],
         ask: Ask | None = None,
         reached: Reached | None = None,
+        stop: Stop | None = None,
     ) -> Made:
         """Make a call and return how it ended; raises only when cancelled.
 
         ``t0_s`` is the monotonic time the run began. ``relay`` takes the events of a stream;
-        ``first`` is told of its first bytes, ``reached`` of the call's checkpoints.
+        ``first`` is told of its first bytes, ``reached`` of the call's checkpoints; ``stop`` keeps
+        count of what has come.
         """
         watcher = Watcher(call.checkpoints, reached) if call.checkpoints and reached else None
         began_s = self._clock.monotonic_s() - t0_s
-        way = _Way(began_s=began_s, t0_s=t0_s, relay=relay, first=first, watcher=watcher)
+        way = _Way(began_s=began_s, t0_s=t0_s, relay=relay, first=first, watcher=watcher, stop=stop)
         name = call.deployment
         local = name not in self._endpoints
         self._snapshot.began(name)
@@ -218,6 +222,8 @@ class Calls:
         def noted() -> None:
             nonlocal first_token_s
             first_token_s = self._clock.monotonic_s() - way.t0_s
+            if way.stop is not None:
+                way.stop.first_s = first_token_s
             way.first()
 
         call_id = f"{request.id}/{call.id}"
@@ -258,6 +264,7 @@ class Calls:
             ended_s=self._clock.monotonic_s() - way.t0_s,
             first_token_s=first_s,
             usage=usage or Usage(),
+            drafts=None if reply is None else reply.drafts,
             choices=() if reply is None else tuple(_choice(one) for one in reply.choices),
             failure=Failure(kind="cancelled", code=EARLY_ABORT) if reply is None else None,
         )
@@ -274,7 +281,7 @@ class Calls:
 
         Without a relay they are put together: a stream only for the sake of a watcher.
         """
-        relay, watcher = way.relay, way.watcher
+        relay, watcher, stop = way.relay, way.watcher, way.stop
         # Tool calls are learned from the whole answer, also where it is relayed as it comes.
         wanted = replace(call, keep=True) if request.tools and not call.keep else call
         stream = await self._in_time(backend.stream(request, wanted))
@@ -283,6 +290,8 @@ class Calls:
             async with Watch(self._stall_timeout_s) as watch:
                 async for events in stream:
                     watch.pause()  # a client that reads slowly is no stalled upstream
+                    if stop is not None:
+                        stop.pieces += 1
                     if not begun:
                         begun = True
                         first()

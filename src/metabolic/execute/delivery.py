@@ -5,7 +5,7 @@ __all__ = ["HELD_LIMIT_BYTES", "Relay"]
 import asyncio
 
 from metabolic.core.errors import BadReply
-from metabolic.core.ports import Sink
+from metabolic.core.ports import Retracting, Sink
 
 HELD_LIMIT_BYTES = 32 * 1024 * 1024
 """Most bytes of one answer that are held in memory before it counts as broken."""
@@ -14,23 +14,36 @@ HELD_LIMIT_BYTES = 32 * 1024 * 1024
 class Relay:
     """Holds the events of one call until ``release``; after that they go straight to the client.
 
-    One task writes; ``release`` may come from another.
+    One task writes; ``release`` may come from another. With ``again`` what has gone is kept, so
+    that an answer which was taken back can be given after all.
     """
 
-    def __init__(self, sink: Sink) -> None:
+    def __init__(self, sink: Sink, *, again: bool = False) -> None:
         """Hold for ``sink``."""
         self._sink = sink
         self._held: list[bytes] = []
+        self._sent: list[bytes] | None = [] if again else None
         self._size = 0
         self._released: asyncio.Future[None] | None = None
+        self._instead = False
         self.open = False
         self.wrote = False
 
-    def release(self) -> None:
-        """Let the client have what is held and what is still to come."""
+    def release(self, *, instead: bool = False) -> None:
+        """Let the client have what is held and what is still to come.
+
+        ``instead``: it takes the place of what the client has seen, and is told so first.
+        """
         self.open = True
+        self._instead = instead
         if self._released is not None and not self._released.done():
             self._released.set_result(None)
+
+    def withdraw(self) -> None:
+        """Write no more; what has gone may be released again."""
+        self.open = False
+        if self._sent is not None:
+            self._held, self._sent = [*self._sent, *self._held], []
 
     async def opened(self) -> None:
         """Wait until somebody releases."""
@@ -45,19 +58,33 @@ class Relay:
             BadReply: more is held than ``HELD_LIMIT_BYTES``.
         """
         if self.open:
-            await self.flush()
+            if self._held or self._instead:
+                await self.flush()
             self.wrote = True
+            if self._sent is not None:
+                self._sent.append(events)
+                self._hold(len(events))
             await self._sink.write(events)
             return
         self._held.append(events)
-        self._size += len(events)
+        self._hold(len(events))
+
+    def _hold(self, count_bytes: int) -> None:
+        """Count what is in memory. Raises ``BadReply``."""
+        self._size += count_bytes
         if self._size > HELD_LIMIT_BYTES:
             message = f"the answer is longer than {HELD_LIMIT_BYTES} bytes"
             raise BadReply(message)
 
     async def flush(self) -> None:
-        """Send what was held."""
+        """Send what was held, after taking back what was sent before it."""
+        if self._instead:
+            self._instead = False
+            if isinstance(self._sink, Retracting):
+                await self._sink.retract()
         if self._held:
             held, self._held = b"".join(self._held), []
+            if self._sent is not None:
+                self._sent.append(held)
             self.wrote = True
             await self._sink.write(held)

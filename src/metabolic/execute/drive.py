@@ -12,13 +12,12 @@ calls, asking validators, and letting answers out.
 __all__ = ["Drive", "Driver", "Outcome"]
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from metabolic.core.attempt import (
-    Attempt,
     Began,
     Call,
     Cancel,
@@ -28,28 +27,28 @@ from metabolic.core.attempt import (
     Effect,
     Ended,
     Event,
-    Failure,
-    FailureKind,
     Finish,
     Open,
     Progress,
     Reached,
     Release,
     Reply,
+    Retract,
     Run,
     Tick,
     Verdict,
     Wake,
 )
 from metabolic.core.decision import Decision
-from metabolic.core.errors import BackendError, BadReply, MetabolicError, TimedOut
+from metabolic.core.errors import BadReply, MetabolicError, TimedOut
 from metabolic.core.ports import Clock, Sink, Validator
 from metabolic.core.request import Ask, Request
-from metabolic.decide.advance import EARLY_ABORT, advance, begin
-from metabolic.decide.agreement import agree
+from metabolic.decide.advance import EARLY_ABORT, LOST, advance, begin
 from metabolic.decide.evidence import merge
 from metabolic.execute.calls import Calls, Made
 from metabolic.execute.delivery import Relay
+from metabolic.execute.ending import agrees, ended
+from metabolic.execute.stopping import Stop
 
 
 class Outcome(Struct, frozen=True, kw_only=True):
@@ -90,11 +89,13 @@ class Drive:
     ``advance`` opens one call at a time, so one task does it all: it awaits the open call, or the
     validators, and between these awaits steps through ``advance``. A timer or a client that
     leaves steps at once, from its callback, and what ``advance`` then cancels ends this task's
-    await and nothing else.
+    await and nothing else. Only a hedge has a task of its own, and from then on the validators
+    have, since one answer must not wait for another; each steps through ``advance`` when it ends.
     """
 
     __slots__ = (
         "_ask",
+        "_beside",
         "_call",
         "_check",
         "_driver",
@@ -108,10 +109,11 @@ class Drive:
         "_request",
         "_run",
         "_sink",
+        "_stop",
         "_t0_s",
-        "_task",
+        "_taken_back",
+        "_tasks",
         "_timer",
-        "_why",
     )
 
     def __init__(
@@ -135,8 +137,10 @@ class Drive:
         self._call: Call | None = None
         self._check: Check | None = None
         self._idle: asyncio.Future[None] | None = None
-        self._task: asyncio.Task[object] | None = None
-        self._why: str | None = None
+        self._stop = Stop()
+        self._beside: dict[str, Stop] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._taken_back = False
         self._timer: asyncio.TimerHandle | None = None
         self._relays: dict[str, Relay] = {}
         self._replies: dict[str, Reply] = {}
@@ -152,12 +156,11 @@ class Drive:
             while not self._run.finished:
                 if self._call is not None:
                     call, self._call = self._call, None
-                    made = await self._make(call)
+                    made = await self._make(call, self._stop)
                     self._step(Ended(attempt=made.attempt, at_s=made.attempt.ended_s))
                 elif self._check is not None:
                     checked, self._check = self._check, None
-                    verdict = await self._verdict(checked)
-                    self._step(Checked(call=checked.call, verdict=verdict, at_s=self._at_s()))
+                    await self._examine(checked)
                 else:
                     self._idle = asyncio.get_running_loop().create_future()
                     await self._idle  # until a timer, or a client that leaves, has stepped
@@ -166,6 +169,8 @@ class Drive:
             self._gone.remove_done_callback(self._leave)
             if self._timer is not None:
                 self._timer.cancel()
+            for task in self._tasks:
+                task.cancel()
 
     def _step(self, event: Event) -> None:
         """Let ``advance`` say what follows from an event, and do it."""
@@ -175,20 +180,36 @@ class Drive:
         for effect in effects:
             match effect:
                 case Open():
-                    self._call = effect.call
+                    self._open(effect.call)
                 case Check():
-                    self._check = effect
+                    self._have_checked(effect)
                 case Release():
-                    if effect.call in self._relays:
-                        self._relays[effect.call].release()
+                    self._release(effect.call)
+                case Retract():
+                    self._retract(effect.call)
                 case Wake():
                     self._wake(effect.at_s)
                 case Cancel():
-                    self._cancel(effect.why)
+                    self._cancel(self._beside.get(effect.call, self._stop), effect.why)
                 case Finish():
                     pass  # the run says so itself
         if self._idle is not None and not self._idle.done():
             self._idle.set_result(None)
+
+    def _open(self, call: Call) -> None:
+        """Make a call next, or at once beside the one that is being made."""
+        if call.role == "hedge":
+            self._beside[call.id] = Stop()
+            self._spawn(self._race(call))
+        else:
+            self._call = call
+
+    def _have_checked(self, check: Check) -> None:
+        """Have an answer judged next, or at once where another may not wait for it."""
+        if self._beside:
+            self._spawn(self._examine(check))
+        else:
+            self._check = check
 
     def _at_s(self) -> float:
         """Return seconds since the run began."""
@@ -209,66 +230,112 @@ class Drive:
         """A time has come."""
         self._step(Tick(at_s=max(at_s, self._at_s())))
 
-    def _cancel(self, why: str) -> None:
-        """End the await of the open call, or keep it from being made."""
-        if self._why is None:
-            self._why = why
-            # A draft that is given up at a checkpoint ends itself: it looks at the reason.
-            if self._task is not None and why != EARLY_ABORT:
-                self._task.cancel()
+    def _release(self, call: str) -> None:
+        """Let a call's events out, in place of those that were taken back."""
+        relay = self._relays.get(call)
+        if relay is not None:
+            relay.release(instead=self._taken_back)
+        self._taken_back = False
 
-    async def _make(self, call: Call) -> Made:
+    def _retract(self, call: str) -> None:
+        """Take back a call's events; the next one that is released says so to the client."""
+        self._taken_back = True
+        if call in self._relays:
+            self._relays[call].withdraw()
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        """Do some work beside the rest; a fault in it ends the run."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._over)
+
+    def _over(self, task: "asyncio.Task[None]") -> None:
+        """Work beside the rest is done."""
+        self._tasks.discard(task)
+        fault = None if task.cancelled() else task.exception()
+        if fault is not None and self._idle is not None and not self._idle.done():
+            self._idle.set_exception(fault)
+
+    async def _race(self, call: Call) -> None:
+        """Make a call beside another."""
+        made = await self._make(call, self._beside[call.id])
+        self._step(Ended(attempt=made.attempt, at_s=made.attempt.ended_s))
+
+    async def _examine(self, asked: Check) -> None:
+        """Have an answer judged."""
+        verdict = await self._verdict(asked)
+        self._step(Checked(call=asked.call, verdict=verdict, at_s=self._at_s()))
+
+    def _cancel(self, stop: Stop, why: str) -> None:
+        """End the await of a call, or keep it from being made."""
+        if stop.why is None:
+            stop.why = why
+            # A draft that is given up at a checkpoint ends itself: it looks at the reason.
+            if stop.task is not None and why != EARLY_ABORT:
+                stop.task.cancel()
+
+    async def _make(self, call: Call, stop: Stop) -> Made:
         """Make a call and return how it ended, also when it was cancelled."""
         if self._sink is not None:
-            self._relays[call.id] = Relay(self._sink)
+            again = self._run.decision.delivery == "replace"
+            self._relays[call.id] = Relay(self._sink, again=again)
         began_s = self._at_s()
-        if self._why is None:
-            self._task = asyncio.current_task()
-            try:
-                made = await self._driver.calls.make(
-                    self._request,
-                    call,
-                    t0_s=self._t0_s,
-                    relay=self._relays.get(call.id),
-                    first=lambda: self._first(call),
-                    ask=self._ask,
-                    reached=lambda tokens, mean: self._reached(call, tokens, mean),
-                )
-            except asyncio.CancelledError:
-                if self._why is None or self._task is None:
-                    raise  # somebody else's: the whole run is to end
-                self._task.uncancel()
-                made = self._cancelled(call, began_s)
-            except Exception as exc:  # noqa: BLE001 - a fault of ours must not hang the client
-                error = BadReply(f"{call.deployment}: {type(exc).__name__}")
-                made = _ended(call, began_s, self._at_s(), "bad_reply", error=error)
-            finally:
-                self._task = None
+        if stop.why is None:
+            made = await self._asked(call, stop, began_s)
         else:
-            made = self._cancelled(call, began_s)
-        self._why = None
+            made = self._cancelled(call, stop, began_s)
+        stop.why = None
         if made.reply is not None:
             self._replies[call.id] = made.reply
         if made.error is not None:
             self._errors.append(made.error)
         return made
 
+    async def _asked(self, call: Call, stop: Stop, began_s: float) -> Made:
+        """Make a call that nothing has stopped yet."""
+        stop.task, stop.pieces, stop.first_s = asyncio.current_task(), 0, None
+        try:
+            return await self._driver.calls.make(
+                self._request,
+                call,
+                t0_s=self._t0_s,
+                relay=self._relays.get(call.id),
+                first=lambda: self._first(call),
+                ask=self._ask,
+                reached=lambda tokens, mean: self._reached(call, stop, tokens, mean),
+                stop=stop,
+            )
+        except asyncio.CancelledError:
+            if stop.why is None or stop.task is None:
+                raise  # somebody else's: the whole run is to end
+            stop.task.uncancel()
+            return self._cancelled(call, stop, began_s)
+        except Exception as exc:  # noqa: BLE001 - a fault of ours must not hang the client
+            error = BadReply(f"{call.deployment}: {type(exc).__name__}")
+            return ended(call, began_s, self._at_s(), "bad_reply", error=error)
+        finally:
+            stop.task = None
+
     def _first(self, call: Call) -> None:
-        """A relayed stream has its first bytes."""
-        if not call.keep:
+        """A stream that may leave as it comes has its first bytes."""
+        if not call.keep or call.live:
             self._step(Progress(call=call.id, at_s=self._at_s()))
 
-    def _reached(self, call: Call, tokens: int, logprob: float) -> bool:
+    def _reached(self, call: Call, stop: Stop, tokens: int, logprob: float) -> bool:
         """A draft is at a checkpoint; say whether it is given up."""
         self._step(Reached(call=call.id, tokens=tokens, logprob=logprob, at_s=self._at_s()))
-        return self._why == EARLY_ABORT
+        return stop.why == EARLY_ABORT
 
-    def _cancelled(self, call: Call, began_s: float) -> Made:
+    def _cancelled(self, call: Call, stop: Stop, began_s: float) -> Made:
         """Return the end of a call we cancelled ourselves."""
-        if self._why == "timeout":
+        if stop.why == "timeout":
             error = TimedOut(f"{call.deployment} took longer than it may")
-            return _ended(call, began_s, self._at_s(), "timed_out", error=error)
-        return _ended(call, began_s, self._at_s(), "cancelled", why=self._why or "")
+            return ended(call, began_s, self._at_s(), "timed_out", error=error)
+        made = ended(call, began_s, self._at_s(), "cancelled", why=stop.why or "")
+        if stop.why != LOST:
+            return made
+        attempt = replace(made.attempt, usage=stop.usage(), first_token_s=stop.first_s)
+        return Made(attempt=attempt)
 
     async def _verdict(self, asked: Check) -> Verdict:
         """Ask the validators about an answer; compare it where that is asked for."""
@@ -281,7 +348,7 @@ class Drive:
         verdict = merge(verdicts) if verdicts else Verdict(well_formed=True)
         if asked.against is None:
             return verdict
-        return replace(verdict, agrees=_agrees(self._replies.get(asked.against), reply))
+        return replace(verdict, agrees=agrees(self._replies.get(asked.against), reply))
 
     async def _outcome(self) -> Outcome:
         """Let out what is held, and say how it ended."""
@@ -303,35 +370,6 @@ class Drive:
             error=None if run.answer is not None else _error(run, self._errors),
             streamed=streamed,
         )
-
-
-def _ended(
-    call: Call,
-    began_s: float,
-    ended_s: float,
-    kind: FailureKind,
-    *,
-    error: BackendError | None = None,
-    why: str = "",
-) -> Made:
-    """Return the end of a call that gave no answer."""
-    attempt = Attempt(
-        call=call,
-        began_s=began_s,
-        ended_s=ended_s,
-        failure=Failure(kind=kind, message=why if error is None else str(error)),
-    )
-    return Made(attempt=attempt, error=error)
-
-
-def _agrees(before: Reply | None, reply: Reply) -> bool | None:
-    """Say whether two answers end in the same; ``None``: several choices, calls, or no answer."""
-    if before is None or len(before.choices) != 1 or len(reply.choices) != 1:
-        return None
-    one, other = before.choices[0], reply.choices[0]
-    if one.tool_calls or other.tool_calls:
-        return None
-    return agree(one.text, other.text)
 
 
 def _error(run: Run, errors: Sequence[MetabolicError]) -> MetabolicError:
