@@ -90,13 +90,17 @@ class ResponseFormat(Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Sampling(Struct, frozen=True, kw_only=True, gc=False):
-    """The sampling options Metabolic itself looks at; the others stay in the body."""
+    """The sampling options Metabolic itself looks at; the others stay in the body.
+
+    ``own_effort``: the client says how much the model is to think.
+    """
 
     temperature: float | None = None
     max_output_tokens: int | None = None
     stop: tuple[str, ...] = ()
     seed: int | None = None
     logprobs: bool = False
+    own_effort: bool = False
 
 
 class Native(Struct, frozen=True, kw_only=True, gc=False):
@@ -162,7 +166,8 @@ class Ask(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     ``strong_share_ratio`` is the share of the tenant's latest requests that went to the largest
     models first, ``None`` where nobody counts. ``turns`` of its
     session have been answered; ``None``: it belongs to none, or nobody counts. ``may_hedge``: the
-    budget of hedges has room for one.
+    budget of hedges has room for one. ``own_effort``: the client says how much the model is to
+    think, so no variant says otherwise.
     """
 
     id: str
@@ -187,6 +192,7 @@ class Ask(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     strong_share_ratio: float | None = None
     turns: int | None = None
     may_hedge: bool = False
+    own_effort: bool = False
 
 
 class Usage(Struct, frozen=True, kw_only=True, gc=False):

@@ -8,6 +8,7 @@ from metabolic.core.request import NO_LIMITS, Ask
 from metabolic.decide.dues import seconds_of, with_dues
 from metabolic.decide.estimate import Known, View, estimate
 from metabolic.decide.impacts import too_large
+from metabolic.decide.variants import refusal
 
 _COLD = frozenset({"stopped", "asleep"})
 
@@ -21,13 +22,16 @@ def judge(seen: View, known: Known, load: Load | None, *, strict: bool = True) -
     reason = rejection(seen, known, load)
     if reason is None and strict and seen.ask.pin is None:
         reason = _unproven(seen, known)
+    name, variant = known.deployment.name, None if known.variant is None else known.variant.name
+    if reason is None and known.variant is not None:
+        reason = refusal(known.variant, seen.ask)
     if reason is not None:
-        return Candidate(deployment=known.name, rejected=reason)
+        return Candidate(deployment=name, variant=variant, rejected=reason)
     judged = estimate(seen, known, load)
     if seen.policy.checking is not None or seen.policy.wait_usd_per_h:
         judged = with_dues(judged, seen.policy, usd_per_j=seen.usd_per_j)
     over = None if seen.ask.limits is NO_LIMITS else _over_limit(seen.ask, judged)
-    return Candidate(deployment=known.name, estimate=judged, rejected=over)
+    return Candidate(deployment=name, variant=variant, estimate=judged, rejected=over)
 
 
 def rejection(seen: View, known: Known, load: Load | None) -> str | None:
@@ -35,7 +39,10 @@ def rejection(seen: View, known: Known, load: Load | None) -> str | None:
     ask = seen.ask
     if ask.pin is not None and known.name != ask.pin:
         return "another deployment is pinned"
-    if ask.allowed and known.name not in ask.allowed:
+    drafting = known.deployment.drafting
+    if drafting is not None and drafting.twin_of is not None and ask.pin is None:
+        return f"{drafting.twin_of} with speculation on: takes its place where that pays"
+    if ask.allowed and not (known.name in ask.allowed or known.deployment.name in ask.allowed):
         return "not in the virtual model"
     down = None if load is None else _unavailable(known, load, seen)
     if down is not None or ask.pin is not None:

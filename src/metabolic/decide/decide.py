@@ -14,7 +14,7 @@ from metabolic.core.checkpoint import Checkpoint
 from metabolic.core.decision import Candidate, Decision, Plan, Policy, Stage
 from metabolic.core.fleet import Load, Situation
 from metabolic.core.lanes import LanePin
-from metabolic.core.metabolic import MetabolicState, Profile
+from metabolic.core.metabolic import Profile
 from metabolic.core.request import Ask
 from metabolic.core.signals import Signals
 from metabolic.decide.assurance import Held, assure
@@ -22,16 +22,18 @@ from metabolic.decide.candidates import judge
 from metabolic.decide.cascade import Fit, choose
 from metabolic.decide.checkpoints import watched
 from metabolic.decide.delivering import delivered, streams
-from metabolic.decide.estimate import Prepared, View, prepare, view
-from metabolic.decide.evidence_table import Lane, on_lane, with_evidence
+from metabolic.decide.estimate import Prepared, View, prepare, view, with_lane
+from metabolic.decide.evidence_table import Lane, LaneIndex, on_lane, with_evidence
 from metabolic.decide.explore import explored, lot_of
 from metabolic.decide.impacts import Strain, speculation
 from metabolic.decide.lanes import EVERY
 from metabolic.decide.reasons import break_even, why, why_none
 from metabolic.decide.replicas import at_replicas
 from metabolic.decide.sessions import whole
-from metabolic.decide.staging import timed
+from metabolic.decide.speculation import speculated
+from metabolic.decide.staging import agreeing, ends_by, fallbacks_of, stages_of, threshold, timed
 from metabolic.decide.strained import choose_for, heat_of, interchangeable
+from metabolic.decide.variants import at_variants, key_of
 
 DECISION_VERSION = 4
 """Raised whenever the same inputs may give another decision; replay compares equal versions."""
@@ -54,16 +56,16 @@ def decide(
     """
     if prepared is None:
         prepared = prepare(situation.fleet, policy)
+    held = prepared.held.get(signals.lane) if prepared.held else None
     lane, pin = None, None
     if prepared.lanes is not None:
-        lane, pin = on_lane(prepared.lanes, ask, signals)
-        signals = signals if lane is None else with_evidence(signals, lane)
-    seen = view(ask, signals, situation.metabolic, prepared, situation.load)
+        lane, pin = on_lane(prepared.lanes, ask, signals, frozen=held is not None and held.in_force)
+    seen = _seen(ask, signals, situation, prepared, lane)
     loads = {load.deployment: load for load in situation.load}
     candidates: list[Candidate] = []
     fit: list[Fit] = []
     for known in prepared.known:
-        one = judge(seen, known, loads.get(known.name))
+        one = judge(seen, known, loads.get(known.deployment.name))
         candidates.append(one)
         if one.rejected is None and one.estimate is not None:
             fit.append((known.name, one.estimate, "logprobs" in known.capabilities))
@@ -73,12 +75,21 @@ def decide(
     if forced is not None:
         stage = Stage(deployment=forced[0], timeout_s=policy.stage_timeout_s)
         return _alone(seen, tuple(candidates), fit, stage=stage, why=forced[1])
-    held = prepared.held.get(signals.lane) if prepared.held else None
-    if held is None:
-        if prepared.lanes is not None:
-            return _laned(seen, tuple(candidates), fit, lane, pin)
-        return _plan(seen, tuple(candidates), fit)
-    return _assured(seen, tuple(candidates), fit, held)
+    if pin is not None and any(one[0] == key_of(pin.deployment, pin.variant) for one in fit):
+        return _pinned(seen, tuple(candidates), fit, pin)
+    if held is not None:
+        return _assured(seen, tuple(candidates), fit, held)
+    return _laned(seen, tuple(candidates), fit, lane, prepared.lanes)
+
+
+def _seen(
+    ask: Ask, signals: Signals, situation: Situation, prepared: Prepared, lane: Lane | None
+) -> View:
+    """Return what estimates start from, with the evidence of the lane."""
+    if lane is None:
+        return view(ask, signals, situation.metabolic, prepared, situation.load)
+    signals = with_evidence(signals, lane)
+    return with_lane(view(ask, signals, situation.metabolic, prepared, situation.load), lane)
 
 
 def _unproven(
@@ -88,7 +99,8 @@ def _unproven(
 
     Their answers are marked degraded. Without any, nobody may answer.
     """
-    judged = [judge(seen, one, loads.get(one.name), strict=False) for one in prepared.known]
+    plain = [one for one in prepared.known if one.variant is None]
+    judged = [judge(seen, one, loads.get(one.name), strict=False) for one in plain]
     outside = _outside(seen.policy.profile, prepared)
     able = [
         (one.deployment in outside, -one.estimate.p_correct, one.deployment)
@@ -145,16 +157,17 @@ def _assured(seen: View, candidates: tuple[Candidate, ...], fit: list[Fit], held
         min_gain_ratio=policy.profile.min_gain_ratio,
         comparable=ask.n == 1 and "tools" not in ask.needs,
         heat=heat_of(seen, fit),
+        deadline_s=ends_by(ask),
     )
     if isinstance(found, str):
         return _plan(seen, candidates, fit, reasons=(f"uncertified: {found}",))
     return _decision(
         seen,
         candidates,
-        stages=_agreeing(found.plan, policy)
+        stages=agreeing(found.plan, policy)
         if found.agreement
-        else _stages(found.plan, policy, found.min_confidence),
-        fallbacks=_fallbacks(found.plan.stages, fit, policy),
+        else stages_of(found.plan, policy, found.min_confidence),
+        fallbacks=fallbacks_of(found.plan.stages, fit, policy, seen.prepared.variants),
         plans=found.plans,
         reference=policy.reference or found.reference.stages[0],
         abstained=found.abstained,
@@ -168,16 +181,27 @@ def _alone(
     seen: View, candidates: tuple[Candidate, ...], fit: list[Fit], *, stage: Stage, why: str
 ) -> Decision:
     """Return a decision for one deployment that was not chosen by its cost."""
-    name = stage.deployment
+    name, variants = stage.deployment, seen.prepared.variants
+    named = seen.ask.pin is not None
     return _decision(
         seen,
         candidates,
         stages=(stage,),
-        fallbacks=() if seen.ask.pin is not None else _fallbacks((name,), fit, seen.policy),
+        fallbacks=() if named else fallbacks_of((name,), fit, seen.policy, variants),
         reference=seen.policy.reference or name,
         abstained=why,
         reasons=(why,),
     )
+
+
+def _pinned(
+    seen: View, candidates: tuple[Candidate, ...], fit: list[Fit], pin: LanePin
+) -> Decision:
+    """Let the deployment answer that the operator wants on this lane."""
+    name = key_of(pin.deployment, pin.variant)
+    stage = Stage(deployment=name, timeout_s=seen.policy.stage_timeout_s)
+    why = f"lane {pin.lane} is pinned by the operator"
+    return replace(_alone(seen, candidates, fit, stage=stage, why=why), lane=pin.lane)
 
 
 def _laned(
@@ -185,22 +209,21 @@ def _laned(
     candidates: tuple[Candidate, ...],
     fit: list[Fit],
     lane: Lane | None,
-    pin: LanePin | None,
+    index: LaneIndex | None,
 ) -> Decision:
-    """Choose by the table of lanes: the pin, else the lane's evidence, else the best single."""
-    index, timeout_s = seen.prepared.lanes, seen.policy.stage_timeout_s
-    if pin is not None and any(one[0] == pin.deployment for one in fit):
-        stage = Stage(deployment=pin.deployment, variant=pin.variant, timeout_s=timeout_s)
-        why = f"lane {pin.lane} is pinned by the operator"
-        return replace(_alone(seen, candidates, fit, stage=stage, why=why), lane=pin.lane)
+    """Choose by the table of lanes: the lane's evidence, else the best single.
+
+    Without a table, or with pins alone, as always.
+    """
     if index is None or not index.learned:
         return _plan(seen, candidates, fit)
     if lane is not None and lane.name != EVERY:
-        return _on_known(seen, candidates, fit, lane, ratio=index.explore_ratio)
+        return _on_known(seen, candidates, fit, lane, index)
     best = min(fit, key=lambda one: (-one[1].p_correct, one[1].net_usd, one[0]))[0]
-    stage = Stage(deployment=best, timeout_s=timeout_s)
+    stage = Stage(deployment=best, timeout_s=seen.policy.stage_timeout_s)
     why = "the query fits no known lane: the best single answers"
-    return _alone(seen, candidates, fit, stage=stage, why=why)
+    made = _alone(seen, candidates, fit, stage=stage, why=why)
+    return replace(made, evidence=index.version)
 
 
 def _on_known(
@@ -208,23 +231,19 @@ def _on_known(
     candidates: tuple[Candidate, ...],
     fit: list[Fit],
     lane: Lane,
-    *,
-    ratio: float,
+    index: LaneIndex,
 ) -> Decision:
     """Choose by the evidence of a known lane, and explore now and then."""
     made = explored(
         _plan(seen, candidates, fit),
         fit,
-        ratio=0.0 if seen.strain is not None else ratio,
+        ratio=0.0 if seen.strain is not None else index.explore_ratio,
         floor=_dial(seen) * seen.policy.profile.max_loss_ratio,
         lot=lot_of(seen.policy.id, seen.ask.id),
         bound=bool(seen.ask.turns),
+        names=seen.prepared.variants,
     )
-    variants = lane.variants
-    stages = made.stages
-    if variants:
-        stages = tuple([replace(one, variant=variants.get(one.deployment)) for one in stages])
-    return replace(made, stages=stages, lane=lane.name)
+    return replace(made, lane=lane.name, evidence=index.version)
 
 
 def _single(ask: Ask) -> bool:
@@ -248,6 +267,7 @@ def _plan(
         max_loss=_dial(seen) * policy.profile.max_loss_ratio,
         min_gain_ratio=policy.profile.min_gain_ratio,
         max_stages=1 if _single(ask) else policy.max_stages,
+        deadline_s=ends_by(ask),
     )
     if ask.turns is not None:
         chosen, abstained, reasons = whole(
@@ -256,8 +276,8 @@ def _plan(
     return _decision(
         seen,
         candidates,
-        stages=_stages(chosen, policy, _threshold(policy.profile, seen.metabolic)),
-        fallbacks=_fallbacks(chosen.stages, fit, policy),
+        stages=stages_of(chosen, policy, threshold(policy.profile, seen.metabolic)),
+        fallbacks=fallbacks_of(chosen.stages, fit, policy, seen.prepared.variants),
         plans=plans,
         reference=policy.reference or reference.stages[0],
         abstained=abstained,
@@ -285,8 +305,8 @@ def _strained(
     return _decision(
         seen,
         candidates,
-        stages=_stages(found.plan, policy, _threshold(policy.profile, seen.metabolic)),
-        fallbacks=_fallbacks(found.plan.stages, fit, policy),
+        stages=stages_of(found.plan, policy, threshold(policy.profile, seen.metabolic)),
+        fallbacks=fallbacks_of(found.plan.stages, fit, policy, seen.prepared.variants),
         plans=found.plans,
         reference=policy.reference or found.reference.stages[0],
         abstained=found.abstained,
@@ -307,51 +327,6 @@ def _dial(seen: View) -> float:
     return dial if seen.strain is None else dial + (1 - dial) * seen.strain.thrift_ratio
 
 
-def _threshold(profile: Profile, metabolic: MetabolicState) -> float | None:
-    """Return the lowest confidence at which a draft is kept at this level."""
-    nominal = None
-    for one in profile.thresholds:
-        if one.level == metabolic.level:
-            return one.min_confidence
-        if one.level == "nominal":
-            nominal = one.min_confidence
-    return nominal
-
-
-def _stages(plan: Plan, policy: Policy, threshold: float | None) -> tuple[Stage, ...]:
-    """Return the stages of a plan; all but the last are gated."""
-    timeout_s = policy.stage_timeout_s
-    last = Stage(deployment=plan.stages[-1], timeout_s=timeout_s)
-    if len(plan.stages) == 1:
-        return (last,)
-    gates = [
-        Stage(deployment=name, min_confidence=threshold, timeout_s=timeout_s)
-        for name in plan.stages[:-1]
-    ]
-    return (*gates, last)
-
-
-def _agreeing(plan: Plan, policy: Policy) -> tuple[Stage, ...]:
-    """Return the stages of a plan by agreement: the second draft is compared with the first."""
-    partner, gate, last = _stages(plan, policy, None)
-    return replace(partner, rule="never"), replace(gate, rule="agreement"), last
-
-
-def _fallbacks(stages: tuple[str, ...], fit: list[Fit], policy: Policy) -> tuple[Stage, ...]:
-    """Return who else may answer if every stage fails: nearest in quality first."""
-    if len(stages) == len(fit):
-        return ()
-    quality = {name: estimate.p_correct for name, estimate, _ in fit}
-    target = quality[stages[-1]]
-    others = sorted(
-        (name for name in quality if name not in stages),
-        key=lambda name: (abs(quality[name] - target), name),
-    )
-    return tuple(
-        Stage(deployment=name, timeout_s=policy.stage_timeout_s) for name in others[:_MAX_FALLBACKS]
-    )
-
-
 def _decision(  # noqa: PLR0913 - one keyword for each part of a decision
     seen: View,
     candidates: tuple[Candidate, ...],
@@ -366,6 +341,9 @@ def _decision(  # noqa: PLR0913 - one keyword for each part of a decision
     checkpoints: tuple[Checkpoint, ...] = (),
 ) -> Decision:
     """Put the decision together; a certified one has its certificate's checkpoints only."""
+    if variants := seen.prepared.variants:
+        stages, fallbacks = at_variants(stages, variants), at_variants(fallbacks, variants)
+        reference = None if reference is None else variants.get(reference, (reference,))[0]
     if seen.prepared.replicas and certificate is None:
         equal, leaving = interchangeable(seen), seen.leaving
         found = at_replicas(stages, fallbacks, candidates, equal, seen.ask, leaving=leaving)
@@ -379,7 +357,7 @@ def _decision(  # noqa: PLR0913 - one keyword for each part of a decision
     mode, stages, said = delivered(seen, stages, candidates)
     if mode == "window" and len(stages) > 1 and certificate is not None:
         certificate, said = None, (*said, "uncertified: what leaves early was not certified")
-    return Decision(
+    made = Decision(
         stages=stages,
         fallbacks=fallbacks,
         delivery=mode,
@@ -394,3 +372,4 @@ def _decision(  # noqa: PLR0913 - one keyword for each part of a decision
         decision_version=DECISION_VERSION,
         speculation=speculation(seen.metabolic, seen.policy.profile),
     )
+    return speculated(made, seen) if seen.prepared.drafters else made

@@ -8,53 +8,42 @@ their carbon where it has a price. Local energy costs more when its device is ho
 (``decide.impacts``); an unknown risk moves nothing. A prompt cache that
 would be lost is in the figure, since only the tokens a deployment really has cached are cheap.
 
-Quality is P(correct): a prior by model size and complexity, moved by evidence of the lane. The
-prior is a logistic curve in log10 of active parameters, one for each complexity. It is ours,
-coarse on purpose, and outweighed by ``PRIOR_ROWS`` labelled outcomes. That a kept draft is better
-than any other is believed on evidence only: without labelled rows P(correct | accepted) is
-P(correct), so a gate that nobody has tested gives up quality and is seldom allowed. What learned
-heads say of this query moves the odds of all three, by size; a head of the deployment's own takes
-the belief's place, with less evidence the less familiar the query is.
-
+Quality is ``decide.quality``'s.
 What depends on fleet and policy alone is computed once, by ``prepare``.
 """
 
 __all__ = [
-    "PRIOR_ROWS",
     "Known",
     "Prepared",
     "Rates",
     "View",
     "estimate",
+    "output_of",
     "prepare",
-    "size_prior",
     "view",
+    "with_lane",
 ]
 
-from math import exp, log10
-
 from msgspec import Struct
+from msgspec.structs import replace
 
 from metabolic.account.carbon import carbon_g
 from metabolic.account.energy import marginal_energy_j
 from metabolic.account.money import electricity_usd, lost_cache_usd, tokens_usd
 from metabolic.account.work import parameters_of, remote_energy_j, service_s
 from metabolic.core.decision import Belief, Estimate, Policy
-from metabolic.core.fleet import Deployment, FleetSpec, Load, Model, Price
+from metabolic.core.fleet import Deployment, FleetSpec, Load, Price, Variant
 from metabolic.core.metabolic import MetabolicState
 from metabolic.core.request import Ask
 from metabolic.core.signals import Signals
 from metabolic.decide.assurance import Held, hold
-from metabolic.decide.evidence_table import LaneIndex, indexed
+from metabolic.decide.drafting import twins_of
+from metabolic.decide.evidence_table import Lane, LaneIndex, indexed
 from metabolic.decide.impacts import Strain, extra_price, strain_of
+from metabolic.decide.quality import judged, size_prior
 from metabolic.decide.replicas import siblings
 from metabolic.decide.roofline import shown
-
-PRIOR_ROWS = 20
-"""How many labelled outcomes the size prior is worth."""
-
-_CURVES = ((1.4, 1.1), (0.2, 1.3), (-1.2, 1.3))
-"""Intercept at 1e9 parameters and slope per decade, for simple, medium and complex queries."""
+from metabolic.decide.variants import foreseen, key_of, keys_of
 
 _COLD = frozenset({"stopped", "asleep", "starting"})
 _DOWN = frozenset({"stopped", "asleep"})
@@ -80,11 +69,14 @@ class Known(Struct, frozen=True, kw_only=True):
 
     ``usd``, ``seconds`` and ``energy_j`` are what tokens take; ``None`` is unknown. ``energy_j``
     is what a meter here would see; ``modelled_j`` is by size alone, for those nothing better is
-    known of: unknown is never free.
+    known of: unknown is never free. A variant is named ``deployment:variant``; ``base`` is its
+    deployment as it is.
     """
 
     deployment: Deployment
     name: str
+    variant: Variant | None = None
+    base: "Known | None" = None
     local: bool
     priors: tuple[float, float, float]
     size: int
@@ -101,7 +93,8 @@ class Prepared(Struct, frozen=True, kw_only=True):
 
     ``devices`` are those it draws from here, ``smallest`` its smallest local model. ``held`` are
     the certificates by lane, ``replicas`` all equals of each; empty costs nothing. ``lanes`` is the
-    table of lanes, if one is in force.
+    table of lanes, if one is in force. ``drafters`` are who drafts in a deployment's place,
+    ``variants`` deployment and variant by the name of every variant.
     """
 
     fleet_id: str
@@ -113,12 +106,15 @@ class Prepared(Struct, frozen=True, kw_only=True):
     held: dict[str, Held] = {}
     replicas: dict[str, tuple[str, ...]] = {}
     lanes: LaneIndex | None = None
+    variants: dict[str, tuple[str, str]] = {}
+    drafters: dict[str, tuple[Deployment, ...]] = {}
 
 
 class View(Struct, frozen=True, kw_only=True):
     """One request against the prepared fleet: what is the same for all deployments.
 
-    ``warm`` and ``learned`` are by deployment. ``strain`` is ``None`` on a calm machine.
+    ``warm`` and ``learned`` are by deployment. ``writes`` is what deployments and variants have
+    shown to write, over what is foreseen. ``strain`` is ``None`` on a calm machine.
     ``leaving`` are replicas that are to sleep soon.
     """
 
@@ -133,14 +129,9 @@ class View(Struct, frozen=True, kw_only=True):
     strain: Strain | None
     warm: dict[str, int]
     learned: dict[str, tuple[float, int]]
+    writes: dict[str, float] = {}
+    load: tuple[Load, ...] = ()
     leaving: frozenset[str] = frozenset()
-
-
-def size_prior(model: Model) -> tuple[float, float, float]:
-    """Return the prior P(correct) of a model on simple, medium and complex queries."""
-    decades = log10(parameters_of(model) / 1e9)
-    simple, medium, complex_ = (1 / (1 + exp(-(a + b * decades))) for a, b in _CURVES)
-    return simple, medium, complex_
 
 
 def prepare(fleet: FleetSpec, policy: Policy) -> Prepared:
@@ -152,15 +143,14 @@ def prepare(fleet: FleetSpec, policy: Policy) -> Prepared:
     return Prepared(
         fleet_id=fleet.id,
         policy=policy,
-        known=tuple(
-            _known(one, beliefs.get(one.name, {}))
-            for one in sorted(fleet.deployments, key=lambda one: one.name)
-        ),
+        known=_all_known(fleet, beliefs),
+        variants=keys_of(fleet.deployments),
         usd_per_j=electricity_usd(1.0, usd_per_kwh=policy.usd_per_kwh)
         + carbon_kg * policy.usd_per_kg_co2e,
         devices=frozenset([one.device for one in fleet.deployments if one.device is not None]),
         smallest=_smallest(fleet),
         replicas=siblings(fleet.deployments),
+        drafters=twins_of(fleet.deployments),
         held=hold(
             policy.certificates,
             score=policy.score,
@@ -171,17 +161,25 @@ def prepare(fleet: FleetSpec, policy: Policy) -> Prepared:
     )
 
 
+def _all_known(fleet: FleetSpec, beliefs: dict[str, dict[str, Belief]]) -> tuple[Known, ...]:
+    """Return what is known of every deployment and variant, by name."""
+    found = [_known(one, beliefs.get(one.name, {})) for one in fleet.deployments]
+    for base in [one for one in found if one.deployment.variants]:
+        for each in base.deployment.variants:
+            name = key_of(base.name, each.name)
+            own = beliefs.get(name, {})
+            found.append(replace(base, name=name, variant=each, base=base, beliefs=own))
+    return tuple(sorted(found, key=lambda one: one.name))
+
+
 def _smallest(fleet: FleetSpec) -> str | None:
     """Return the local deployment that takes the least memory; ``None`` without any."""
     local = [one for one in fleet.deployments if one.device is not None]
-    found = min(
-        local,
-        key=lambda one: (
-            one.memory_bytes or one.model.file_bytes or parameters_of(one.model),
-            one.name,
-        ),
-        default=None,
-    )
+
+    def size(one: Deployment) -> tuple[float, str]:
+        return one.memory_bytes or one.model.file_bytes or parameters_of(one.model), one.name
+
+    found = min(local, key=size, default=None)
     return None if found is None else found.name
 
 
@@ -256,8 +254,14 @@ def view(
         strain=strain_of(metabolic, prepared.policy.profile),
         warm={one.deployment: one.prefix_tokens for one in ask.warm} if ask.warm else {},
         learned=_learned(signals) if signals.p_correct else {},
+        load=load,
         leaving=_leaving(load) if prepared.replicas else frozenset(),
     )
+
+
+def with_lane(seen: View, lane: Lane) -> View:
+    """Return the view with what answers of the lane have shown to be written."""
+    return replace(seen, writes=lane.writes) if lane.writes else seen
 
 
 def _leaving(load: tuple[Load, ...]) -> frozenset[str]:
@@ -275,8 +279,8 @@ def _learned(signals: Signals) -> dict[str, tuple[float, int]]:
 
 def estimate(seen: View, known: Known, load: Load | None) -> Estimate:
     """Return what this deployment would take now; unknown figures are ``None``."""
-    tokens, output = seen.ask.input_tokens, seen.output_tokens
-    cached = min(seen.warm.get(known.name, 0), tokens) if seen.warm else 0
+    tokens, output = seen.ask.input_tokens, output_of(seen, known)
+    cached = min(seen.warm.get(known.deployment.name, 0), tokens) if seen.warm else 0
     fresh = tokens - cached
     cost = None if known.usd is None else known.usd.of(fresh, cached, output)
     energy = None if known.energy_j is None else known.energy_j.of(fresh, cached, output)
@@ -293,7 +297,7 @@ def estimate(seen: View, known: Known, load: Load | None) -> Estimate:
         net += known.modelled_j.of(fresh, cached, output) * usd_per_j
     if seen.prefix_tokens > cached and known.deployment.price is not None:
         lost = lost_cache_usd(known.deployment.price, prefix_tokens=seen.prefix_tokens - cached)
-    p_correct, p_accept, p_kept, rows = _judged(seen, known)
+    p_correct, p_accept, p_kept, rows = judged(seen, known)
     ttft_s, tpot_s = _latency(known, load, fresh, output)
     return Estimate(
         input_tokens=tokens,
@@ -314,14 +318,18 @@ def estimate(seen: View, known: Known, load: Load | None) -> Estimate:
     )
 
 
-def _judged(seen: View, known: Known) -> tuple[float, float, float, int]:
-    """Return the quality, its odds moved by what learned heads say of models of this size."""
-    *ps, rows = _quality(seen, known)
-    if not seen.signals.odds_ratio or known.name in seen.learned:
-        return ps[0], ps[1], ps[2], rows
-    ratio = seen.signals.odds_ratio[known.size]
-    p_correct, p_accept, p_kept = [ratio * p / (1 - p + ratio * p) for p in ps]
-    return p_correct, p_accept, p_kept, rows
+def output_of(seen: View, known: Known) -> int:
+    """Return the output tokens to expect: as its answers have shown, else as they are foreseen."""
+    tokens = seen.output_tokens
+    if known.variant is None and not seen.writes:
+        return tokens
+    ratio = seen.writes.get(known.name)
+    if known.variant is not None:
+        tokens = foreseen(known.variant, tokens, ratio)
+    elif ratio is not None:
+        tokens = max(1, round(tokens * ratio))
+    most = seen.ask.max_output_tokens
+    return tokens if most is None else min(tokens, most * seen.ask.n)
 
 
 def _joules(alone_j: float, load: Load | None) -> tuple[float, float]:
@@ -338,26 +346,6 @@ def _joules(alone_j: float, load: Load | None) -> tuple[float, float]:
         return alone_j, alone_j
     more_j = marginal_energy_j(alone_j, running=running, batch_exponent=exponent)
     return alone_j * float((running + 1) ** (exponent - 1.0)), more_j
-
-
-def _quality(seen: View, known: Known) -> tuple[float, float, float, int]:
-    """Return P(correct), P(accept), P(correct | accepted) and the rows behind them."""
-    signals = seen.signals
-    simple, medium, complex_ = known.priors
-    prior = signals.p_simple * simple + signals.p_medium * medium + signals.p_complex * complex_
-    belief = known.beliefs.get(signals.lane) or known.beliefs.get("*")
-    if belief is None:
-        p, rows = seen.learned.get(known.name, (prior, 0))
-        p_correct = (rows * p + PRIOR_ROWS * prior) / (rows + PRIOR_ROWS)
-        return p_correct, p_correct, p_correct, rows
-    p, rows = seen.learned.get(known.name, (belief.p_correct, belief.evidence))
-    p_correct = (rows * p + PRIOR_ROWS * prior) / (rows + PRIOR_ROWS)
-    p_kept = p_correct
-    if belief.p_correct_accepted is not None:
-        total = belief.evidence + PRIOR_ROWS
-        p_kept = (belief.evidence * belief.p_correct_accepted + PRIOR_ROWS * p_kept) / total
-    p_accept = p_correct if belief.p_accept is None else belief.p_accept
-    return p_correct, p_accept, p_kept, rows
 
 
 def _latency(

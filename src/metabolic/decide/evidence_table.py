@@ -33,6 +33,7 @@ from metabolic.core.request import Ask
 from metabolic.core.signals import PCorrect, Signals
 from metabolic.decide.clusters import parent_of, path_of
 from metabolic.decide.lanes import EVERY
+from metabolic.decide.variants import key_of
 
 SHRINK = 20.0
 """Labels that a parent's estimate is worth to its child."""
@@ -40,7 +41,8 @@ SHRINK = 20.0
 _BELIEF_ROWS = 100
 """Most rows that a configured belief counts for here: traffic must be able to refute it."""
 
-_VARIANT_LOSS = 0.02
+_LEAST_ANSWERS = 10
+"""Answers from which on what a deployment writes is held against what was foreseen."""
 
 Key = tuple[str, str, str | None]
 
@@ -66,11 +68,14 @@ class Seen(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Lane(Struct, frozen=True, kw_only=True):
-    """A known lane as a decision sees it."""
+    """A known lane as a decision sees it; deployments and variants by the names they compete under.
+
+    ``writes`` are their output tokens over those foreseen.
+    """
 
     name: str
     p_correct: tuple[PCorrect, ...]
-    variants: dict[str, str] = {}
+    writes: dict[str, float] = {}
 
 
 class LaneIndex(Struct, frozen=True, kw_only=True):
@@ -81,6 +86,7 @@ class LaneIndex(Struct, frozen=True, kw_only=True):
     pins: dict[str, LanePin]
     explore_ratio: float
     learned: bool = True
+    version: str = ""
 
 
 def observed(tallies: Mapping[Key, Tally], seen: Seen) -> dict[Key, Tally]:
@@ -144,7 +150,8 @@ def indexed(table: LaneTable, beliefs: Iterable[Belief] = ()) -> LaneIndex:
     roots = {one.deployment: one for one in beliefs if one.lane == EVERY}
     rows: dict[str, dict[str, list[Tally]]] = {}
     for one in table.tallies:
-        rows.setdefault(one.lane, {}).setdefault(one.deployment, []).append(one)
+        name = key_of(one.deployment, one.variant)
+        rows.setdefault(one.lane, {}).setdefault(name, []).append(one)
     cuts = {one.lane: one.question for one in table.cuts}
     made: dict[str, dict[str, tuple[float, float]]] = {}
     for lane in sorted(rows, key=_depth):
@@ -153,7 +160,7 @@ def indexed(table: LaneTable, beliefs: Iterable[Belief] = ()) -> LaneIndex:
         lane: Lane(
             name=lane,
             p_correct=_heads(made[lane]),
-            variants=_variants(rows[lane]),
+            writes=_writes(rows[lane]),
         )
         for lane in rows
         if sum(t.labels for found in rows[lane].values() for t in found) >= table.min_labels
@@ -164,6 +171,7 @@ def indexed(table: LaneTable, beliefs: Iterable[Belief] = ()) -> LaneIndex:
         pins={one.lane: one for one in table.pins},
         explore_ratio=table.explore_ratio,
         learned=bool(table.tallies),
+        version=table.version,
     )
 
 
@@ -223,39 +231,28 @@ def _well_formed(tallies: Iterable[Tally]) -> float:
     return 1.0 - failed / (answers + SHRINK)
 
 
-def _variants(rows: Mapping[str, list[Tally]]) -> dict[str, str]:
-    """Return, by deployment, the cheapest variant that is as good as the plain one."""
-    found: dict[str, str] = {}
+def _writes(rows: Mapping[str, list[Tally]]) -> dict[str, float]:
+    """Return, by name, output tokens over those foreseen; few answers say nothing."""
+    found: dict[str, float] = {}
     for name, tallies in rows.items():
-        known = [one for one in tallies if one.labels >= SHRINK and (one.priced or one.metered)]
-        if not known:
-            continue
-        best = max(one.correct / one.labels for one in known)
-        good = [one for one in known if one.correct / one.labels >= best - _VARIANT_LOSS]
-        cheapest = min(good, key=lambda one: (_mean_usd(one), _mean_j(one), one.variant or ""))
-        if cheapest.variant is not None:
-            found[name] = cheapest.variant
+        counted = sum(one.counted for one in tallies)
+        foreseen = sum(one.foreseen_tokens for one in tallies)
+        if counted >= _LEAST_ANSWERS and foreseen > 0:
+            found[name] = sum(one.output_tokens for one in tallies) / foreseen
     return found
 
 
-def _mean_usd(one: Tally) -> float:
-    """Return dollars an answer took; 0 where nothing is paid."""
-    return one.usd / one.priced if one.priced else 0.0
-
-
-def _mean_j(one: Tally) -> float:
-    """Return joules an answer took; 0 where nothing is metered."""
-    return one.energy_j / one.metered if one.metered else 0.0
-
-
-def on_lane(index: LaneIndex, ask: Ask, signals: Signals) -> tuple[Lane | None, LanePin | None]:
+def on_lane(
+    index: LaneIndex, ask: Ask, signals: Signals, *, frozen: bool = False
+) -> tuple[Lane | None, LanePin | None]:
     """Return the narrowest known lane of a query, and the operator's pin, if there is one.
 
-    The lane is ``*`` where the query fits no other, ``None`` where nothing at all is known.
+    The lane is ``*`` where the query fits no other, ``None`` where nothing at all is known, and on
+    a ``frozen`` one: what a certificate was tested with, learning leaves as it was.
     """
     lane, pin = None, None
     for name in path_of(ask, signals, index.cuts):
-        if lane is None:
+        if lane is None and not frozen:
             lane = index.lanes.get(name)
         if pin is None:
             pin = index.pins.get(name)

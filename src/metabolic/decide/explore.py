@@ -82,7 +82,7 @@ def arms_for(
     return arms_of(chosen, rivals, ratio=ratio)
 
 
-def explored(
+def explored(  # noqa: PLR0913 - all that a lot depends on
     made: Decision,
     fit: Sequence[tuple[str, Estimate, bool]],
     *,

@@ -3,18 +3,23 @@
 __all__ = ["break_even", "why", "why_none"]
 
 from metabolic.core.decision import Decision, Plan
+from metabolic.decide.variants import key_of
 
 
 def why_none(decision: Decision) -> str:
     """Return, in one line, why nobody may answer: ``name: reason`` for each deployment."""
-    reasons = (f"{one.deployment}: {one.rejected}" for one in decision.candidates if one.rejected)
+    reasons = (
+        f"{key_of(one.deployment, one.variant)}: {one.rejected}"
+        for one in decision.candidates
+        if one.rejected
+    )
     return "; ".join(reasons) or "the fleet is empty"
 
 
 def why(decision: Decision) -> tuple[str, ...]:
     """Return, in words for people, why this plan and no other."""
     first = next((one for one in decision.plans if one.stages == (decision.reference,)), None)
-    stages = tuple(one.deployment for one in decision.stages)
+    stages = tuple(key_of(one.deployment, one.variant) for one in decision.stages)
     chosen = next((one for one in decision.plans if one.stages == stages), None)
     words = list(decision.reasons)
     if first is not None:
@@ -45,13 +50,13 @@ def break_even(decision: Decision, plan: Plan) -> float | None:
     kept = 1 - plan.p_escalate
     if len(plan.stages) < 2 or kept >= 1:  # noqa: PLR2004 - a gate and a rest
         return None
-    stages = tuple(one.deployment for one in decision.stages)
+    stages = tuple(key_of(one.deployment, one.variant) for one in decision.stages)
     both = plan.stages == stages and decision.stages[0].rule == "never"
     asked = plan.stages[: 2 if both else 1]
     costs = [
         one.estimate.net_usd
         for one in decision.candidates
-        if one.deployment in asked and one.estimate is not None
+        if key_of(one.deployment, one.variant) in asked and one.estimate is not None
     ]
     if len(costs) != len(asked):
         return None

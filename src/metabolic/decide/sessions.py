@@ -16,10 +16,14 @@ has lasted goes on), at least one and at most ``MOST_TURNS``. Home is left only 
 profile's least gain, or if home is not good enough for this turn; then whoever is chosen is the
 new home.
 
+Variants of home share its cache: moving among them takes nothing but what they write.
+
 Among those that are good enough for this turn: within the loss allowed against the best single.
 """
 
 __all__ = ["MOST_TURNS", "home_of", "whole"]
+
+from collections.abc import Mapping
 
 from msgspec import Struct
 
@@ -66,26 +70,39 @@ def whole(
     courses = {
         one[0]: _course(seen, known[one[0]], one) for one in fit if one[1].p_correct >= floor
     }
-    here = courses.get(home.deployment)
-    if here is None:
+    stays = _home(courses, known, home.deployment)
+    if stays is None:
         return None  # home is not good enough, or cannot answer: this turn's choice stands
-    back = _afresh(known[home.deployment], seen, home.prefix_tokens)
+    here = courses[stays]
+    host = known[stays].deployment.name
+    back = _afresh(known[stays], seen, home.prefix_tokens)
     totals = {
-        name: one.now_usd + (one.rest_usd + here.rest_usd) / 2 + back
+        name: one.now_usd
+        + (one.rest_usd + here.rest_usd) / 2
+        + (0.0 if known[name].deployment.name == host else back)
         if one.p_correct < here.p_correct
         else one.now_usd + one.rest_usd
         for name, one in courses.items()
     }
     best = min(totals, key=lambda name: (totals[name], name))
     gain = max(_LEAST_GAIN, seen.policy.profile.min_gain_ratio)
-    if totals[best] >= totals[home.deployment] * (1 - gain):
-        best = home.deployment
+    if totals[best] >= totals[stays] * (1 - gain):
+        best = stays
     alone = evaluate((courses[best].fit,))
-    if chosen.stages == (best,) or _pays(chosen, home.deployment, alone):
+    if chosen.stages == (best,) or _pays(chosen, stays, alone):
         return None
     verb = "is best had with" if not seen.ask.warm else "stays with"
-    why = f"the session {verb if best == home.deployment else 'moves to'} {best}"
+    why = f"the session {verb if best == stays else 'moves to'} {best}"
     return alone, why, (why,)
+
+
+def _home(courses: Mapping[str, _Course], known: Mapping[str, Known], home: str) -> str | None:
+    """Return home, or where that is not good enough now its best variant, as warm as it is."""
+    if home in courses or home not in known:
+        return home if home in courses else None
+    host = known[home].deployment.name
+    shared = [name for name in courses if known[name].deployment.name == host]
+    return min(shared, key=lambda name: (-courses[name].p_correct, name), default=None)
 
 
 def _pays(chosen: Plan, home: str, stays: Plan) -> bool:

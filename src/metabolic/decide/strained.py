@@ -42,12 +42,13 @@ from msgspec.structs import replace
 
 from metabolic.core.decision import Candidate, Estimate, Plan, Stage
 from metabolic.decide.assurance import Heat
-from metabolic.decide.cascade import Fit, choose, lifted
+from metabolic.decide.cascade import Fit, choose, is_late, lifted
 from metabolic.decide.estimate import Known, View
 from metabolic.decide.explore import arms_for, drawn, lot_of
 from metabolic.decide.impacts import Band, Strain, band_of, loss_bound
 from metabolic.decide.replicas import at_replicas
 from metabolic.decide.sessions import whole
+from metabolic.decide.staging import ends_by
 
 _KEPT_PLANS = 3
 _MOST = 8
@@ -91,19 +92,25 @@ def choose_strained(
     min_gain_ratio: float,
     max_stages: int,
     calmly: tuple[str, ...] | None = None,
+    deadline_s: float | None = None,
 ) -> Strained:
     """Return the plan for this state.
 
     ``bounds`` are the quality that may be given up, band by band from cool to the one in force;
     they must not fall. ``usd_per_hot_j`` is ``w``. ``calmly`` are the stages of a calm machine
-    where they are not those of the least cost; they must not depend on ``w``.
+    where they are not those of the least cost; they must not depend on ``w``. No cascade counts
+    that would miss the deadline.
     """
     fit = [row.fit for row in rows]
     calm, reference, _, abstained = choose(
-        fit, max_loss=bounds[0], min_gain_ratio=min_gain_ratio, max_stages=max_stages
+        fit,
+        max_loss=bounds[0],
+        min_gain_ratio=min_gain_ratio,
+        max_stages=max_stages,
+        deadline_s=deadline_s,
     )
     stages = calmly or calm.stages
-    scored = _scored(rows, (stages, reference.stages), max_stages)
+    scored = _scored(rows, (stages, reference.stages), max_stages, deadline_s)
     gain = min_gain_ratio * abs(reference.expected_net_usd)
 
     def objective(one: _Scored) -> tuple[float, float, tuple[str, ...]]:
@@ -130,12 +137,16 @@ def choose_strained(
 
 
 def _scored(
-    rows: list[Row], more: tuple[tuple[str, ...], ...], max_stages: int
+    rows: list[Row],
+    more: tuple[tuple[str, ...], ...],
+    max_stages: int,
+    deadline_s: float | None,
 ) -> dict[tuple[str, ...], _Scored]:
     """Return every chain worth a look, scored, and those of ``more`` whatever they are worth."""
     joules = {row.fit[0]: row.hot_j for row in rows}
     by_name = {row.fit[0]: row.fit for row in rows}
-    chains = list(_chains(_useful(rows), max_stages))
+    useful = _chains(_useful(rows), max_stages)
+    chains = [one for one in useful if not is_late(one, deadline_s)]
     chains += [tuple([by_name[name] for name in stages]) for stages in more]
     return {one.names: one for one in (_score(chain, joules) for chain in chains)}
 
@@ -229,7 +240,7 @@ def _joules(known: Known, estimate: Estimate, seen: View) -> float:
     """Return what an answer draws here: as estimated, or as the size of the model has it."""
     if estimate.energy_j is not None:
         return estimate.energy_j
-    cached = min(seen.warm.get(known.name, 0), estimate.input_tokens)
+    cached = min(seen.warm.get(known.deployment.name, 0), estimate.input_tokens)
     return known.modelled_j.of(estimate.input_tokens - cached, cached, estimate.output_tokens)
 
 
@@ -251,6 +262,7 @@ def choose_for(
         min_gain_ratio=profile.min_gain_ratio,
         max_stages=max_stages,
         calmly=_calmly(seen, [row.fit for row in rows], dial=dial, max_stages=max_stages),
+        deadline_s=ends_by(seen.ask),
     )
 
 
@@ -265,7 +277,11 @@ def _calmly(seen: View, fit: list[Fit], *, dial: float, max_stages: int) -> tupl
         return None
     max_loss = dial * profile.max_loss_ratio
     chosen, reference, _, _ = choose(
-        fit, max_loss=max_loss, min_gain_ratio=profile.min_gain_ratio, max_stages=max_stages
+        fit,
+        max_loss=max_loss,
+        min_gain_ratio=profile.min_gain_ratio,
+        max_stages=max_stages,
+        deadline_s=ends_by(ask),
     )
     if ask.turns is not None:
         found = whole(seen, fit, chosen, reference, max_loss=max_loss)

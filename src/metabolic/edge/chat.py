@@ -28,6 +28,7 @@ _PLAIN_ROLES = frozenset({"user", "system", "developer", "function"})
 _PLAIN_FORMAT = ResponseFormat()
 _ABSENT = Raw(b"")
 _NULL = b"null"
+_UNSAID = _ABSENT, _ABSENT, _ABSENT
 _MAX_CHOICES = 128
 _ROLES = "'system', 'assistant', 'user', 'function', 'tool', and 'developer'"
 
@@ -114,6 +115,10 @@ class _Chat(Struct, frozen=True, gc=False):
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
     user: str | None = None
+    reasoning_effort: Raw = _ABSENT
+    reasoning: Raw = _ABSENT
+    thinking: Raw = _ABSENT
+    chat_template_kwargs: Raw = _ABSENT
 
 
 _DECODER = msgspec.json.Decoder(_Chat)
@@ -149,12 +154,22 @@ def parse_chat(body: bytes, *, request_id: str) -> Request:
             stop=() if chat.stop is None else stops(chat.stop),
             seed=chat.seed,
             logprobs=chat.logprobs is True,
+            own_effort=_own_effort(chat),
         ),
         n=chat.n or 1,
         stream=stream,
         include_usage=options is not None and options.include_usage is True,
         body=body,
     )
+
+
+def _own_effort(chat: _Chat) -> bool:
+    """Say whether the client says itself how much the model is to think."""
+    template = chat.chat_template_kwargs
+    said = chat.reasoning_effort, chat.reasoning, chat.thinking
+    if template is _ABSENT and said == _UNSAID:
+        return False
+    return b"thinking" in bytes(template) or any(bytes(one) not in {b"", _NULL} for one in said)
 
 
 def stops(stop: str | list[str] | None) -> tuple[str, ...]:

@@ -79,7 +79,10 @@ def parse_messages(
         raise refusal(text, param="messages", code="empty_array")
     request = parse_chat(msgspec.json.encode(chat), request_id=request_id)
     native = Native(dialect="messages", body=body, headers=_headers(headers))
-    return msgspec.structs.replace(request, native=native)
+    sampling = request.sampling
+    if asked.thinking is not None:
+        sampling = msgspec.structs.replace(sampling, own_effort=True)
+    return msgspec.structs.replace(request, native=native, sampling=sampling)
 
 
 def _headers(headers: Mapping[bytes, bytes]) -> tuple[tuple[str, str], ...]:

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from metabolic.core.attempt import Reply, Run
 from metabolic.core.request import Ask, Request, ToolResult, WarmPrefix
+from metabolic.decide.variants import key_of
 from metabolic.execute.strong_share import StrongShares
 
 _Key = tuple[str | None, str]
@@ -51,7 +52,7 @@ class Sessions:
         )
 
     def pin(self, tenant: str | None, request: Request) -> str | None:
-        """Return the deployment whose tool call this request answers, if it is one of ours."""
+        """Return the deployment (and variant) whose tool call this request answers, if ours."""
         if not request.messages:
             return None
         for block in request.messages[-1].content:
@@ -77,7 +78,8 @@ class Sessions:
             self._shares.saw(ask.tenant, strong=strong)
         if run.answer is None:
             return
-        name = run.answer.deployment
+        call = next((one.call for one in run.attempts if one.call.id == run.answer.call), None)
+        name = key_of(run.answer.deployment, None if call is None else call.variant)
         if ask.session is not None:
             warm = dict(self._warm.get((ask.tenant, ask.session), {}))
             for one in run.attempts:

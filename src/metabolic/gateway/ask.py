@@ -119,6 +119,7 @@ def make_ask(
         limits=_limits(headers),
         warm=extras[0],
         conversation_pin=extras[1],
+        own_effort=request.sampling.own_effort,
     )
 
 
