@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
 from metabolic.account.carbon import carbon_of, embodied_g
+from metabolic.account.checks import checks_of
 from metabolic.account.money import electricity_usd, rent_usd, tokens_usd
 from metabolic.account.work import (
     active_energy_j,
@@ -20,6 +21,7 @@ from metabolic.account.work import (
     usage_s,
 )
 from metabolic.core.attempt import Attempt, Run, Verdict
+from metabolic.core.checking import Checks
 from metabolic.core.decision import Policy
 from metabolic.core.fleet import Deployment, Load
 from metabolic.core.hardware import Origin
@@ -53,7 +55,7 @@ def bill(  # noqa: PLR0913 - a bill is made of all of these
     """
     busy = {one.deployment: one for one in load}
     bills, local, remote = _attempts(run, fleet, policy, busy)
-    energy = sum_energy(local)
+    energy, checks = sum_energy(local), checks_of(run, policy)
     return Receipt(
         id=ask.id,
         at_s=ask.at_s,
@@ -68,11 +70,12 @@ def bill(  # noqa: PLR0913 - a bill is made of all of these
         cpu_s=_sum([one.cpu_s for one in bills]),
         energy=energy,
         remote_energy=sum_energy(remote),
-        cost=_cost(bills, energy, policy, _rent(bills, fleet, busy)),
+        cost=_cost(bills, energy, policy, rent=_rent(bills, fleet, busy), checks=checks),
         carbon=None if energy is None else _carbon(bills, energy, policy, fleet, busy),
         baselines=_baselines(
             ask, run, bills, fleet=fleet, policy=policy, largest=largest or largest_of(fleet)
         ),
+        checks=checks,
     )
 
 
@@ -191,17 +194,24 @@ def _tokens_usd(usage: Usage, deployment: Deployment | None) -> float | None:
 
 
 def _cost(
-    bills: tuple[AttemptBill, ...], energy: Energy | None, policy: Policy, rent: float | None
+    bills: tuple[AttemptBill, ...],
+    energy: Energy | None,
+    policy: Policy,
+    *,
+    rent: float | None,
+    checks: Checks | None,
 ) -> Cost:
-    """Return the dollars of all calls."""
+    """Return the dollars of all calls and checks."""
     paid = sum([one.tokens_usd or 0.0 for one in bills])
+    checks_usd = None if checks is None else checks.usd
     if energy is None:
-        return Cost(tokens_usd=paid, rent_usd=rent)
+        return Cost(tokens_usd=paid, rent_usd=rent, checks_usd=checks_usd)
     return Cost(
         tokens_usd=paid,
         electricity_usd=electricity_usd(energy.energy_j, usd_per_kwh=policy.usd_per_kwh),
         origin=energy.origin,
         rent_usd=rent,
+        checks_usd=checks_usd,
     )
 
 

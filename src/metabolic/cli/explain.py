@@ -12,8 +12,10 @@ from cyclopts.validators import Number
 
 from metabolic.cli import show
 from metabolic.config import load, override
+from metabolic.core.checking import Checking
 from metabolic.core.decision import Candidate, Decision, Plan, Stage
 from metabolic.decide.decide import why
+from metabolic.decide.prices import prices
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -58,7 +60,7 @@ def print_explanation(explanation: "Explanation", console: "Console") -> None:
     console.print(_candidates(decision.candidates))
     if decision.plans:
         console.print(_plans(decision.plans))
-    for line in _choice(decision):
+    for line in (*_choice(decision), *_checks(explanation.checking)):
         console.print(line, markup=False, soft_wrap=True)
 
 
@@ -126,6 +128,16 @@ def _choice(decision: Decision) -> Iterator[str]:
         wanted = "wanted" if decision.speculation.wanted else "not wanted"
         yield f"speculation {wanted}: {decision.speculation.why}"
     yield from (f"because  {reason}" for reason in why(decision))
+    yield from (f"price    {line}" for line in prices(decision))
+
+
+def _checks(checking: Checking | None) -> Iterator[str]:
+    """Yield what the validators take for a draft."""
+    if checking is None or not (checking.parts or checking.unknown):
+        return
+    parts = [f"{one.name} {1e3 * (one.cpu_s + one.wait_s):.3g} ms" for one in checking.parts]
+    parts += [f"{name} does not say" for name in checking.unknown]
+    yield f"checks   {', '.join(parts)}"
 
 
 def _stage(stage: Stage) -> str:

@@ -20,6 +20,7 @@ from msgspec import Struct
 
 from metabolic.core.attempt import Answer, Attempt, Claim, Event, Failure
 from metabolic.core.checking import Checks
+from metabolic.core.checking import Checks
 from metabolic.core.decision import Decision
 from metabolic.core.fleet import SituationRef
 from metabolic.core.hardware import Origin

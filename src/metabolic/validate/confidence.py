@@ -1,10 +1,11 @@
 """How sure the model was of its own words, from token log-probabilities."""
 
-__all__ = ["ConfidenceValidator", "Options", "create"]
+__all__ = ["ConfidenceValidator", "Options", "check_cost", "create"]
 
 from msgspec import Struct
 
 from metabolic.core.attempt import Attempt, Reply, Verdict
+from metabolic.core.checking import CheckCost
 from metabolic.core.request import Request
 from metabolic.decide.evidence import confidence, summarise
 
@@ -31,6 +32,12 @@ class ConfidenceValidator:
         else:
             value = confidence(summarise(choice.logprobs) for choice in reply.choices)
         return Verdict(well_formed=True, confidence=value, validator=self.name)
+
+
+def check_cost(options: Options) -> CheckCost:
+    """Return what a draft typically takes."""
+    del options
+    return CheckCost(name="confidence", cpu_s=ConfidenceValidator.cost_s)
 
 
 def create(options: Options) -> ConfidenceValidator:

@@ -6,7 +6,7 @@ answer doubtful: another model tries first. What a setting demands (``pattern``,
 made a condition of the form: then the answer is broken without it.
 """
 
-__all__ = ["ContentValidator", "Options", "create"]
+__all__ = ["ContentValidator", "Options", "check_cost", "create"]
 
 import re
 from collections.abc import Iterator
@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from msgspec import Struct
 
 from metabolic.core.attempt import Attempt, Reply, Signal, Verdict
+from metabolic.core.checking import CheckCost
 from metabolic.core.errors import ConfigError
 from metabolic.core.request import Request
 from metabolic.validate.arithmetic import equations
@@ -125,6 +126,12 @@ def _counted(right: int, wrong: int) -> tuple[Signal, ...]:
         Signal(name="equations_ok", value=float(right)),
         Signal(name="equations_bad", value=float(wrong)),
     )
+
+
+def check_cost(options: Options) -> CheckCost:
+    """Return what a draft typically takes."""
+    del options
+    return CheckCost(name="content", cpu_s=ContentValidator.cost_s)
 
 
 def create(options: Options) -> ContentValidator:

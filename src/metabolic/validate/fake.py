@@ -1,10 +1,11 @@
 """A validator that says what it is told: for simulations, tests and as the seam's example."""
 
-__all__ = ["FakeValidator", "Options", "create"]
+__all__ = ["FakeValidator", "Options", "check_cost", "create"]
 
 from msgspec import Struct
 
 from metabolic.core.attempt import Attempt, Reply, Verdict
+from metabolic.core.checking import CheckCost
 from metabolic.core.request import Request
 
 
@@ -40,6 +41,12 @@ class FakeValidator:
             reasons=options.reasons,
             validator=self.name,
         )
+
+
+def check_cost(options: Options) -> CheckCost:
+    """Return what a draft typically takes."""
+    del options
+    return CheckCost(name="fake", cpu_s=FakeValidator.cost_s)
 
 
 def create(options: Options) -> FakeValidator:

@@ -8,7 +8,7 @@ show that something was copied, not that a paraphrase is true: docs/validation.m
 kinds of text this is at chance, and an NLI model can be put in its place (``nli``).
 """
 
-__all__ = ["GroundingValidator", "Options", "create"]
+__all__ = ["GroundingValidator", "Options", "check_cost", "create"]
 
 import asyncio
 from collections import OrderedDict
@@ -16,6 +16,7 @@ from collections import OrderedDict
 from msgspec import Struct
 
 from metabolic.core.attempt import Attempt, Claim, Reply, Signal, Verdict
+from metabolic.core.checking import CheckCost
 from metabolic.core.request import Request
 from metabolic.validate.claims import claims
 from metabolic.validate.context import context_of, question_of
@@ -28,6 +29,11 @@ from metabolic.validate.support import Index
 _INDEXES_KEPT = 8
 _IN_THREAD_CHARS = 20_000
 _FACTS = 3
+
+_CLAIMS = 8
+_NLI_S, _LOOKED_UP_S = 0.05, 1e-3
+"""CPU seconds of a claim that a base-sized NLI model reads (as published for a processor), and of
+one that is looked up in the fact base (own measurement)."""
 
 
 class Options(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -133,6 +139,16 @@ def _signals(found: list[Judged], listed: tuple[Claim, ...]) -> tuple[Signal, ..
         share = sum(one.status == status for one in listed) / count
         read.append(Signal(name=f"claims_{status}", value=share))
     return (*read, Signal(name="claims", value=float(count)))
+
+
+def check_cost(options: Options) -> CheckCost:
+    """Return what a draft typically takes: eight claims read by words, or by a model."""
+    cpu_s = GroundingValidator.cost_s
+    if options.nli is not None:
+        cpu_s += _CLAIMS * _NLI_S
+    if options.facts:
+        cpu_s += _CLAIMS * _LOOKED_UP_S
+    return CheckCost(name="grounding", cpu_s=cpu_s)
 
 
 def create(options: Options) -> GroundingValidator:

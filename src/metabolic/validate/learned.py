@@ -6,13 +6,14 @@ missing. The lane is told by form (``features.lane_of``); a lane nobody learned 
 falls back to the mean token probability, as ``confidence`` has it.
 """
 
-__all__ = ["LearnedValidator", "Options", "create", "score_version"]
+__all__ = ["LearnedValidator", "Options", "check_cost", "create", "score_version"]
 
 import math
 
 from msgspec import Struct
 
 from metabolic.core.attempt import Attempt, Reply, ReplyChoice, Signal, Verdict
+from metabolic.core.checking import CheckCost
 from metabolic.core.request import Request
 from metabolic.decide.evidence import confidence, summarise
 from metabolic.validate.context import question_of
@@ -72,6 +73,12 @@ class LearnedValidator:
         p = confidence([summarise(choice.logprobs)]) if silent or trees is None else trees.p(row)
         read = zip(NAMES, row, strict=True)
         return p, tuple([Signal(name=n, value=v) for n, v in read if not math.isnan(v)])
+
+
+def check_cost(options: Options) -> CheckCost:
+    """Return what a draft typically takes."""
+    del options
+    return CheckCost(name="learned", cpu_s=LearnedValidator.cost_s)
 
 
 def create(options: Options) -> LearnedValidator:

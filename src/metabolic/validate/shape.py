@@ -5,7 +5,7 @@ never given. What may be all that can be had (a refusal, a loop, an answer cut s
 a content filter) is doubtful: another model tries first. With ``n`` > 1 every choice must pass.
 """
 
-__all__ = ["Options", "ShapeValidator", "create"]
+__all__ = ["Options", "ShapeValidator", "check_cost", "create"]
 
 from collections.abc import Iterator
 
@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from metabolic.core.attempt import Attempt, Reply, ReplyChoice, ToolCall, Verdict
+from metabolic.core.checking import CheckCost
 from metabolic.core.request import Request
 from metabolic.validate.schema import SchemaChecker
 from metabolic.validate.text import declines, is_looping
@@ -162,6 +163,12 @@ def _decoded(text: str) -> tuple[object, str]:
         return None, "not JSON"
     except RecursionError:
         return None, "nested too deep"
+
+
+def check_cost(options: Options) -> CheckCost:
+    """Return what a draft typically takes."""
+    del options
+    return CheckCost(name="shape", cpu_s=ShapeValidator.cost_s)
 
 
 def create(options: Options) -> ShapeValidator:

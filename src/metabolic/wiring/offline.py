@@ -6,6 +6,7 @@ from msgspec import Struct
 
 from metabolic import plugins
 from metabolic.config import Config
+from metabolic.core.checking import Checking
 from metabolic.core.decision import Decision
 from metabolic.core.fleet import FleetSpec, Load, Situation
 from metabolic.core.hardware import HardwareState
@@ -23,12 +24,13 @@ _CHARS_PER_TOKEN = 4
 
 
 class Explanation(Struct, frozen=True, kw_only=True):
-    """One decision with everything it was made from."""
+    """One decision with everything it was made from; ``checking`` is what validators take."""
 
     ask: Ask
     signals: Signals
     situation: Situation
     decision: Decision
+    checking: Checking | None = None
 
 
 class Offline:
@@ -74,7 +76,13 @@ class Offline:
         )
         prepared = self.chooser.prepared
         decision = decide(ask, signals, situation, prepared.policy, prepared=prepared)
-        return Explanation(ask=ask, signals=signals, situation=situation, decision=decision)
+        return Explanation(
+            ask=ask,
+            signals=signals,
+            situation=situation,
+            decision=decision,
+            checking=prepared.policy.checking,
+        )
 
 
 def offline(config: Config) -> Offline:

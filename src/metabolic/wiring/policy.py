@@ -19,6 +19,7 @@ from metabolic.decide.digest import sealed
 from metabolic.decide.estimate import Prepared, prepare
 from metabolic.decide.profiles import detect, profile, transition
 from metabolic.wiring.certificates import certificates_of, score_of
+from metabolic.wiring.checking import checking_of
 from metabolic.wiring.defaults import BELIEFS
 
 _TIERS: tuple[str, ...] = get_args(Tier)
@@ -61,6 +62,8 @@ def policy_of(
             market_g_per_kwh=_times(energy.market_g_per_kwh, energy.pue),
             embodied_g_per_h=_embodied(energy),
             water_l_per_kwh=_times(energy.water_l_per_kwh, energy.pue),
+            checking=checking_of(config),
+            wait_usd_per_h=config.routing.wait_usd_per_hour,
         )
     )
 
