@@ -17,6 +17,7 @@ from metabolic.config import tables
 from metabolic.config.admin import AdminTable
 from metabolic.config.capacity import CapacityTable
 from metabolic.config.check import check
+from metabolic.config.delivery import DeliveryTable
 from metabolic.config.lanes import LanesTable, PinTable
 from metabolic.config.secret import Secret
 from metabolic.config.shadow import ShadowTable
@@ -53,6 +54,7 @@ _TABLES: dict[str, type[msgspec.Struct]] = {
     "engines": EnginesTable,
     "capacity": CapacityTable,
     "routing": RoutingTable,
+    "delivery": DeliveryTable,
     "lanes": LanesTable,
     "shadow": ShadowTable,
     "tasks": TasksTable,

@@ -31,12 +31,14 @@ from msgspec import Meta, Struct
 from metabolic.account.zones import WORLD_G_PER_KWH, intensity_of
 from metabolic.config.admin import AdminTable
 from metabolic.config.capacity import CapacityTable
+from metabolic.config.delivery import DeliveryTable
 from metabolic.config.lanes import LanesTable, PinTable
 from metabolic.config.secret import Secret
 from metabolic.config.shadow import ShadowTable
 from metabolic.config.tasks import TasksTable
 from metabolic.core.checkpoint import Checkpoint
 from metabolic.core.decision import Belief
+from metabolic.core.delivery import Delivery
 from metabolic.core.fleet import Capability, Endpoint, Price, Tier, Variant
 
 Positive = Annotated[float, Meta(gt=0)]
@@ -247,11 +249,15 @@ class DeploymentTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class VirtualTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """``[[virtual]]``: a model name that routes among ``allowed`` (``()``: all deployments)."""
+    """``[[virtual]]``: a model name that routes among ``allowed`` (``()``: all deployments).
+
+    ``delivery`` ``None`` is that of ``[delivery]``.
+    """
 
     name: Name
     allowed: tuple[str, ...] = ()
     preference: Ratio | None = None
+    delivery: Literal["auto"] | Delivery | None = None
 
 
 class BeliefTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -284,6 +290,7 @@ class CheckpointTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     tokens: Annotated[int, Meta(ge=1, le=4096)]
     min_logprob: Annotated[float, Meta(ge=-100, le=0)]
     rows: Annotated[int, Meta(ge=0)] = 0
+    release_logprob: Annotated[float, Meta(ge=-100, le=0)] | None = None
 
     def checkpoint(self) -> Checkpoint:
         """Return it as a value of the core."""
@@ -293,6 +300,7 @@ class CheckpointTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
             tokens=self.tokens,
             min_logprob=self.min_logprob,
             rows=self.rows,
+            release_logprob=self.release_logprob,
         )
 
 
@@ -362,6 +370,7 @@ class Config(Struct, frozen=True, kw_only=True):
     certificates: tuple[CertificateTable, ...] = ()
     checkpoints: tuple[CheckpointTable, ...] = ()
     routing: RoutingTable = RoutingTable()
+    delivery: DeliveryTable = DeliveryTable()
     lanes: LanesTable = LanesTable()
     pins: tuple[PinTable, ...] = ()
     shadow: ShadowTable = ShadowTable()

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from metabolic.core.attempt import Reply, Run
 from metabolic.core.request import Ask, Request, ToolResult, WarmPrefix
 from metabolic.decide.variants import key_of
+from metabolic.execute.hedges import Hedges
 from metabolic.execute.strong_share import StrongShares
 
 _Key = tuple[str | None, str]
@@ -32,10 +33,14 @@ class Sessions:
         self._callers: OrderedDict[_Key, str] = OrderedDict()
         self._largest: frozenset[str] = frozenset()
         self._shares = StrongShares()
+        self._hedges: Hedges | None = None
 
-    def watch(self, largest: frozenset[str]) -> None:
-        """Count, per tenant, who goes to these deployments first; nobody without any."""
-        self._largest = largest
+    def watch(self, largest: frozenset[str], hedges: Hedges | None = None) -> None:
+        """Count, per tenant, who goes to these deployments first; nobody without any.
+
+        ``hedges`` counts those requests for which a second call was opened.
+        """
+        self._largest, self._hedges = largest, hedges
 
     def strong_shares(self) -> Iterator[tuple[str | None, float]]:
         """Iterate over tenants and their share of the largest models."""
@@ -67,12 +72,16 @@ class Sessions:
         """
         if self._largest:
             ask = replace(ask, strong_share_ratio=self._shares.of(ask.tenant))
+        if self._hedges is not None and self._hedges.may(ask):
+            ask = replace(ask, may_hedge=True)
         if ask.session is None:
             return ask
         return replace(ask, turns=self._turns.get((ask.tenant, ask.session), 0))
 
     def learn(self, ask: Ask, run: Run, tool_call_ids: tuple[str, ...]) -> None:
         """Remember what a finished run leaves warm, the tool calls it made, and who was asked."""
+        if self._hedges is not None:
+            self._hedges.saw(run)
         if self._largest and run.decision.stages:
             strong = run.decision.stages[0].deployment in self._largest
             self._shares.saw(ask.tenant, strong=strong)

@@ -10,10 +10,13 @@ from typing import Literal, NoReturn
 from msgspec import Struct
 
 from metabolic.config import VirtualTable
+from metabolic.core.delivery import Delivery
 from metabolic.core.errors import RequestError, UnknownModel
 from metabolic.core.request import Ask, Limits, Request, WarmPrefix
 from metabolic.core.signals import TASKS
 from metabolic.edge import measure
+
+Delivering = Literal["auto"] | Delivery
 
 _WORDS = {
     b"quality": 0.0,
@@ -25,10 +28,13 @@ _WORDS = {
 }
 """Words for the dial: 0 is quality, 1 is thrift."""
 
-_DELIVERIES: dict[bytes, Literal["auto", "stream", "hold"]] = {
+_DELIVERIES: dict[bytes, Delivering] = {
     b"auto": "auto",
     b"stream": "stream",
     b"hold": "hold",
+    b"window": "window",
+    b"hedge": "hedge",
+    b"replace": "replace",
 }
 
 _TASKS = frozenset(TASKS)
@@ -38,10 +44,14 @@ _HIGHEST = 9
 
 
 class Virtual(Struct, frozen=True, kw_only=True):
-    """A name that routes: among whom, and with which preference (``None``: the policy's)."""
+    """A name that routes: among whom, and with which preference (``None``: the policy's).
+
+    ``delivery`` is for clients that do not say how the answer is to leave (``None``: the gateway's).
+    """
 
     allowed: tuple[str, ...] = ()
     preference: float | None = None
+    delivery: Delivering | None = None
 
 
 _BUILTIN = {
@@ -54,11 +64,24 @@ _BUILTIN = {
 class Names:
     """The model names clients may use: virtual ones, and the deployments that are pinned."""
 
-    __slots__ = ("deployments", "virtual")
+    __slots__ = ("delivery", "deployments", "virtual")
 
-    def __init__(self, virtuals: Iterable[VirtualTable], deployments: Iterable[str]) -> None:
-        """Lay the configured virtual models over the built-in ones."""
-        own = {v.name: Virtual(allowed=v.allowed, preference=v.preference) for v in virtuals}
+    def __init__(
+        self,
+        virtuals: Iterable[VirtualTable],
+        deployments: Iterable[str],
+        *,
+        delivery: Delivering = "auto",
+    ) -> None:
+        """Lay the configured virtual models over the built-in ones.
+
+        ``delivery`` is for clients, and virtual models, that do not say.
+        """
+        own = {
+            v.name: Virtual(allowed=v.allowed, preference=v.preference, delivery=v.delivery)
+            for v in virtuals
+        }
+        self.delivery: Delivering = delivery
         self.virtual: dict[str, Virtual] = _BUILTIN | own
         self.deployments = frozenset(deployments)
 
@@ -109,7 +132,7 @@ def make_ask(
         pin=pin,
         allowed=virtual.allowed,
         preference=virtual.preference if dial is None else _preference(dial),
-        delivery="auto" if delivery is None else _delivery(delivery),
+        delivery=_delivery(request, delivery, virtual.delivery or names.delivery),
         n=request.n,
         stream=request.stream,
         needs=wanted,
@@ -163,11 +186,16 @@ def _preference(value: bytes) -> float:
     return number
 
 
-def _delivery(value: bytes) -> Literal["auto", "stream", "hold"]:
-    """Read how the answer is to leave."""
+def _delivery(request: Request, value: bytes | None, default: Delivering) -> Delivering:
+    """Return how the answer is to leave; a dialect that cannot take back is never asked to."""
+    if value is None:
+        return "auto" if default == "replace" and request.native is not None else default
     found = _DELIVERIES.get(value.strip().lower())
     if found is None:
-        _refuse("metabolic-delivery", "must be auto, stream or hold")
+        _refuse("metabolic-delivery", "must be auto, stream, hold, window, hedge or replace")
+    if found == "replace" and (request.native is not None or request.dialect != "chat"):
+        problem = "cannot be replace here: only the events of chat completions can be taken back"
+        _refuse("metabolic-delivery", problem)
     return found
 
 

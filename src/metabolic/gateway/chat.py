@@ -96,7 +96,12 @@ class Inference:
         fleet = self.runtime.deployments()
         if fleet is not self._fleet:
             self._fleet = fleet
-            self._names = Names(self.runtime.config.virtuals, (item.name for item in fleet))
+            config = self.runtime.config
+            self._names = Names(
+                config.virtuals,
+                (item.name for item in fleet),
+                delivery=config.delivery.mode,
+            )
         return self._names
 
     def admit(self, headers: Mapping[bytes, bytes]) -> str | None:

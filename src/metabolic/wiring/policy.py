@@ -1,6 +1,6 @@
 """How to choose: profile, prices and beliefs of the configuration as a sealed ``Policy``."""
 
-__all__ = ["Chooser", "home_of", "policy_of", "watched"]
+__all__ = ["Chooser", "hedges_of", "home_of", "policy_of", "watched"]
 
 import os
 from typing import get_args
@@ -17,6 +17,7 @@ from metabolic.core.lanes import LaneTable
 from metabolic.core.metabolic import MetabolicState, Profile
 from metabolic.decide.digest import sealed
 from metabolic.decide.estimate import Prepared, prepare
+from metabolic.execute.hedges import Hedges
 from metabolic.decide.profiles import detect, profile, transition
 from metabolic.wiring.certificates import certificates_of, score_of
 from metabolic.wiring.checking import checking_of
@@ -58,6 +59,7 @@ def policy_of(
             certificates=certificates,
             alarms=alarms,
             checkpoints=tuple(one.checkpoint() for one in config.checkpoints),
+            delivery=config.delivery.rules(),
             lanes=lanes,
             market_g_per_kwh=_times(energy.market_g_per_kwh, energy.pue),
             embodied_g_per_h=_embodied(energy),
@@ -89,6 +91,14 @@ def watched(config: Config, fleet: FleetSpec) -> frozenset[str]:
     sizes = {one.name: _TIERS.index(one.model.tier) for one in fleet.deployments}
     most = max(sizes.values(), default=0)
     return frozenset(name for name, size in sizes.items() if size == most)
+
+
+def hedges_of(config: Config) -> Hedges | None:
+    """Return the budget of hedges; ``None``: there are none."""
+    table = config.delivery
+    if not table.hedge_max_share:
+        return None
+    return Hedges(most=table.hedge_max_share, always=table.late_ratio is not None)
 
 
 def home_of(config: Config, detected: str) -> Profile:

@@ -42,7 +42,7 @@ from metabolic.wiring.lanes import Lanes
 from metabolic.wiring.ledgers import ledger_table
 from metabolic.wiring.local import LocalFleet
 from metabolic.wiring.meters import Memory, meters_of
-from metabolic.wiring.policy import Chooser, watched
+from metabolic.wiring.policy import Chooser, hedges_of, watched
 from metabolic.wiring.reloading import refuse_restarts
 from metabolic.wiring.senses import probe_of
 
@@ -87,7 +87,7 @@ class Runtime:
         store = store_of(config) if has_local(config) else None
         assembled = assemble(config, store=store, say=say)
         self._fleet = {one.name: one for one in assembled.fleet.deployments}
-        self._sessions.watch(watched(config, assembled.fleet))
+        self._sessions.watch(watched(config, assembled.fleet), hedges_of(config))
         self._largest = largest_of(self._fleet)
         self._meter = meters_of(
             config, self._fleet, clock=clock, settled=self._settle, closed=self._learn
@@ -204,7 +204,7 @@ class Runtime:
         self._chooser = Chooser(config, self._snapshot.fleet, self._probe.latest())
         self._vigil = Vigil(self._chooser.certificates, alarm=self._chooser.alarm)
         self._lanes.configure(config, self._chooser.learn)
-        self._sessions.watch(watched(config, self._snapshot.fleet))
+        self._sessions.watch(watched(config, self._snapshot.fleet), hedges_of(config))
         self.config = config
 
     async def answer(
