@@ -8,7 +8,7 @@ import pytest
 from metabolic.config import parse
 from metabolic.core.errors import Shed
 from metabolic.core.request import Ask, Message, Request, Text
-from metabolic.wiring.runtime import build
+from metabolic.wiring.building import build
 
 CONFIG = """
 [sense]

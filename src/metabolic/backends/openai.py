@@ -28,6 +28,7 @@ from urllib.request import getproxies, proxy_bypass
 from msgspec import Struct
 from msgspec.structs import replace
 
+from metabolic.backends.drafting import field_of
 from metabolic.backends.rawhttp import RawTransport
 from metabolic.backends.reader import Reader
 from metabolic.backends.status import failure
@@ -82,7 +83,7 @@ class Options(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ``ca_file``: certificates to trust instead of the system's. ``headers`` go out with every
     request. ``variants`` are those a call may name. ``max_event_bytes`` bounds one event of a
     stream, ``max_reply_bytes`` a whole answer. ``api_version`` is Azure's (``None``: the engine's
-    own; without effect elsewhere).
+    own; without effect elsewhere). ``draft_model`` is what LM Studio is to draft with.
     """
 
     transport: Literal["auto", "raw", "aiohttp"] = "auto"
@@ -97,6 +98,7 @@ class Options(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     headers: dict[str, str] = {}
     variants: tuple[Variant, ...] = ()
     api_version: str | None = None
+    draft_model: str | None = None
 
     def __repr__(self) -> str:
         """Show no header's value and no proxy: they may hold keys."""
@@ -156,6 +158,7 @@ class OpenAIBackend:
         self._traits = traits
         self._dropped = NEVER_FORWARDED.union(traits.drops)
         self._limit = traits.output_limit
+        self._drafting = field_of(traits.speculation, options.draft_model)
         self._gives_logprobs = traits.logprobs
         self._paths = paths
         self._transport = transport
@@ -214,6 +217,7 @@ class OpenAIBackend:
             variant=variant,
             dropped=self._dropped,
             output_limit=self._limit,
+            drafting=self._drafting,
         )
 
     async def _refused(self, download: Download) -> BackendError:

@@ -10,6 +10,7 @@ __all__ = ["NEVER_FORWARDED", "reply_of", "strip_logprobs", "strip_usage", "upst
 import msgspec
 from msgspec import Raw
 
+from metabolic.backends.drafting import DraftField
 from metabolic.backends.shapes import Answered, ChunkChoice, Said, drafts_of, text_of, usage_of
 from metabolic.backends.status import error_in_band
 from metabolic.core.attempt import Call, Reply, ReplyChoice, ToolCall
@@ -62,13 +63,14 @@ def upstream_body(  # noqa: PLR0913 - what differs between upstreams
     variant: Variant | None = None,
     dropped: frozenset[str] = NEVER_FORWARDED,
     output_limit: str | None = None,
+    drafting: DraftField | None = None,
 ) -> bytes:
     """Return the body to send: the client's, with only what must differ set.
 
     Set are ``model``; ``stream`` and ``stream_options.include_usage`` as ``streamed`` says;
     ``logprobs`` when the call wants them; and what ``variant`` names. ``dropped`` holds
     ``NEVER_FORWARDED`` and what the upstream refuses; ``output_limit`` is the only name it knows
-    for the limit on tokens.
+    for the limit on tokens, ``drafting`` the field it is told by what to draft.
     """
     fields = _fields.decode(request.body)
     if not dropped.isdisjoint(fields):
@@ -88,6 +90,8 @@ def upstream_body(  # noqa: PLR0913 - what differs between upstreams
         _vary(fields, request, variant)
     if output_limit is not None:
         _rename_limit(fields, output_limit)
+    if drafting is not None and call.num_speculative_tokens is not None:
+        drafting.put(fields, call.num_speculative_tokens)
     return _encode(fields)
 
 

@@ -12,7 +12,8 @@ from msgspec import Struct
 from metabolic.bench.report import progress
 from metabolic.config import parse
 from metabolic.core.request import Ask, Message, Request, Text
-from metabolic.wiring.runtime import Runtime, build
+from metabolic.wiring.building import build
+from metabolic.wiring.runtime import Runtime
 
 _CONFIG = """
 [sense]

@@ -35,6 +35,11 @@ BENCHES = (
         "Foretold times and joules of tokens.",
     ),
     (
+        "speculation",
+        "metabolic.cli.benches.speculation:speculation",
+        "Where drafting pays, and whether the gate knows.",
+    ),
+    (
         "load",
         "metabolic.cli.benches.load:load",
         "Loads and days on simulated engines.",

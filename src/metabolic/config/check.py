@@ -6,6 +6,7 @@ import ipaddress
 from collections.abc import Iterable
 
 from metabolic.account.zones import intensity_of, zones
+from metabolic.config.drafting import drafting
 from metabolic.config.tables import Config, DeploymentTable
 from metabolic.core.errors import ConfigError
 
@@ -60,6 +61,7 @@ def _problems(config: Config) -> Iterable[tuple[str, str]]:
     if deployments or config.models.fleet == "none":
         yield from _references(config, deployments)
     yield from _shadow(config, deployments)
+    yield from drafting(config)
     if config.routing.first_token_timeout_s > config.routing.stage_timeout_s:
         yield "[routing] first_token_timeout_s", "is longer than stage_timeout_s"
 
@@ -81,10 +83,30 @@ def _deployment(deployment: DeploymentTable) -> Iterable[tuple[str, str]]:
         yield f"{where} base_url", f"is missing: a {deployment.kind} deployment needs one"
     if deployment.kind == "remote" and deployment.device is not None:
         yield f"{where} device", 'belongs to deployments on this machine: kind = "server" or "pool"'
+    yield from _sleep(where, deployment)
     prices = deployment.input_usd_per_million_tokens, deployment.output_usd_per_million_tokens
     if (prices[0] is None) != (prices[1] is None):
         yield where, "give both input_ and output_usd_per_million_tokens, or neither"
     yield from _twice(f"{where} variants", (variant.name for variant in deployment.variants))
+
+
+def _sleep(where: str, deployment: DeploymentTable) -> Iterable[tuple[str, str]]:
+    """Yield what is wrong with how a deployment is put to sleep."""
+    table = deployment.sleep
+    if table is None:
+        return
+    if deployment.kind == "local" and (table.hand is not None or table.options):
+        yield (
+            f"{where} sleep.hand",
+            "belongs to others: a local process is started and stopped here",
+        )
+    elif deployment.kind != "local" and table.hand is None:
+        yield (
+            f"{where} sleep.hand",
+            "is missing: it says who wakes it (vllm, llama_swap, systemd …)",
+        )
+    if table.idle_w is not None and table.asleep_w is not None and table.asleep_w > table.idle_w:
+        yield f"{where} sleep.asleep_w", "is more than idle_w"
 
 
 def _references(config: Config, deployments: set[str]) -> Iterable[tuple[str, str]]:

@@ -21,6 +21,7 @@ from metabolic.config.delivery import DeliveryTable
 from metabolic.config.lanes import LanesTable, PinTable
 from metabolic.config.secret import Secret
 from metabolic.config.shadow import ShadowTable
+from metabolic.config.speculation import SpeculationTable
 from metabolic.config.tables import (
     AdapterTable,
     BeliefTable,
@@ -53,6 +54,7 @@ _TABLES: dict[str, type[msgspec.Struct]] = {
     "models": ModelsTable,
     "engines": EnginesTable,
     "capacity": CapacityTable,
+    "speculation": SpeculationTable,
     "routing": RoutingTable,
     "delivery": DeliveryTable,
     "lanes": LanesTable,

@@ -35,6 +35,8 @@ from metabolic.config.delivery import DeliveryTable
 from metabolic.config.lanes import LanesTable, PinTable
 from metabolic.config.secret import Secret
 from metabolic.config.shadow import ShadowTable
+from metabolic.config.sleep import SleepTable
+from metabolic.config.speculation import DraftTable, SpeculationTable
 from metabolic.config.tasks import TasksTable
 from metabolic.core.checkpoint import Checkpoint
 from metabolic.core.decision import Belief
@@ -220,7 +222,9 @@ class DeploymentTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     tasks: tuple[str, ...] = ()
     slots: Count | None = None
     variants: tuple[VariantTable, ...] = ()
+    speculation: DraftTable | None = None
     options: Mapping[str, object] = {}
+    sleep: SleepTable | None = None
 
     def price(self) -> Price | None:
         """Return dollars per token; ``None`` when no price is given."""
@@ -364,6 +368,7 @@ class Config(Struct, frozen=True, kw_only=True):
     models: ModelsTable = ModelsTable()
     engines: EnginesTable = EnginesTable()
     capacity: CapacityTable = CapacityTable()
+    speculation: SpeculationTable = SpeculationTable()
     deployments: tuple[DeploymentTable, ...] = ()
     virtuals: tuple[VirtualTable, ...] = ()
     beliefs: tuple[BeliefTable, ...] = ()

@@ -21,6 +21,7 @@ from msgspec import Struct
 from metabolic.core.errors import EngineError
 from metabolic.core.fleet import Deployment, LaunchSpec, State
 from metabolic.core.ports import Clock, Engine
+from metabolic.core.speculation import Launch as Drafting
 from metabolic.engines.sizing import Wish, least_bytes, needed_bytes, size, threads_for
 from metabolic.engines.supervised import Backoff, OnChange, Supervised
 
@@ -49,7 +50,7 @@ class Launch(Struct, frozen=True, kw_only=True):
 
     ``model_path`` ``None``: the file is yet to come; until ``Supervisor.arrived`` the engine is
     ``absent``. ``slots`` and ``context_tokens`` override the supervisor's; ``context_tokens`` is
-    per slot.
+    per slot. ``speculation`` is how it drafts, ``extra_bytes`` the memory of that.
     """
 
     deployment: Deployment
@@ -58,6 +59,8 @@ class Launch(Struct, frozen=True, kw_only=True):
     embeddings: bool = False
     slots: int | None = None
     context_tokens: int | None = None
+    speculation: Drafting | None = None
+    extra_bytes: int = 0
 
 
 class EngineInfo(Struct, frozen=True, kw_only=True):
@@ -134,7 +137,8 @@ class Supervisor:
     def least_bytes(self, deployment: str) -> int | None:
         """Return the least memory ``deployment`` can start in; ``None`` is unknown."""
         launch = self._launches[deployment]
-        return least_bytes(launch.deployment.model, self._wish(launch))
+        least = least_bytes(launch.deployment.model, self._wish(launch))
+        return None if least is None else least + launch.extra_bytes
 
     async def start_all(self) -> tuple[tuple[str, str], ...]:
         """Start all, smallest first, one after the other; return those that failed, and why."""
@@ -188,6 +192,7 @@ class Supervisor:
             threads=options.threads or threads_for(hot=len(self._launches), cores=_cores()),
             embeddings=launch.embeddings,
             start_timeout_s=options.start_timeout_s,
+            speculation=launch.speculation,
         )
         room = self._room(name)
         modest = None if room is None else int(room * _SHARE)
@@ -219,7 +224,8 @@ class Supervisor:
             for other in others
             if self._engines[other].state in {"stopped", "absent"}
         )
-        return max(room - due, min(room, self.least_bytes(name) or 0))
+        room = max(room - due, min(room, self.least_bytes(name) or 0))
+        return room - self._launches[name].extra_bytes
 
     def _pending(self, name: str) -> int:
         """Return what ``name`` is about to take: nothing unless it is starting."""

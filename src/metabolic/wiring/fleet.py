@@ -20,6 +20,7 @@ from metabolic.core.errors import ConfigError, StoreError
 from metabolic.core.fleet import Deployment, Endpoint, FleetSpec, Model, Tier
 from metabolic.decide.digest import sealed
 from metabolic.wiring.defaults import LOCAL_CAPABILITIES, PROVEN_TASKS, load_s_of, speed_of
+from metabolic.wiring.twins import Local, drafter_of, with_twins
 
 if TYPE_CHECKING:
     from metabolic.engines.store import ModelStore
@@ -28,14 +29,6 @@ UPSTREAM = "upstream"
 """The deployment that a shadow's base URL becomes."""
 
 _TIERS: tuple[tuple[float, Tier], ...] = ((1e9, "tiny"), (7e9, "small"), (2e10, "medium"))
-
-
-class Local(Struct, frozen=True, kw_only=True):
-    """A local deployment, the model of the catalogue it runs, and its table if it has one."""
-
-    deployment: Deployment
-    model_id: str
-    table: DeploymentTable | None = None
 
 
 class Assembled(Struct, frozen=True, kw_only=True):
@@ -101,6 +94,7 @@ def assemble(
         elif endpoint is not None:
             remotes.append(_remote(table, number))
             endpoints[table.name] = endpoint
+    locals_ = with_twins(config, locals_)
     deployments = sorted((*(one.deployment for one in locals_), *remotes), key=lambda one: one.name)
     fleet = sealed(FleetSpec(id="", deployments=tuple(deployments)))
     return Assembled(fleet=fleet, endpoints=endpoints, locals=tuple(locals_), why=why)
@@ -212,6 +206,7 @@ def _remote(table: DeploymentTable, number: int) -> Deployment:
         variants=tuple(one.variant() for one in table.variants),
         slots=table.slots or 64,
         usd_per_hour=table.usd_per_hour,
+        drafting=drafter_of(table.speculation, traits),
     )
 
 

@@ -19,6 +19,7 @@ from metabolic.decide.provision import Rules
 from metabolic.execute.keeper import Keeper
 from metabolic.plugins import engine as make_engine
 from metabolic.wiring.fleet import Local
+from metabolic.wiring.twins import launch_of
 
 if TYPE_CHECKING:
     from metabolic.engines.store import ModelStore
@@ -45,7 +46,7 @@ class LocalFleet:
         """
         self._locals = locals_
         self._fetching: asyncio.Task[None] | None = None
-        self._missing: dict[str, str] = {}
+        self._missing: dict[str, list[str]] = {}
         self._store = store
         self._supervisor: Supervisor | None = None
         if store is None or not locals_:
@@ -76,11 +77,10 @@ class LocalFleet:
             clock=clock,
             on_change=self._changed,
         )
-        self._missing = {
-            one.model_id: one.deployment.name
-            for one in self._locals
-            if store.path(one.model_id) is None
-        }
+        self._missing = {}
+        for one in self._locals:
+            if store.path(one.model_id) is None:
+                self._missing.setdefault(one.model_id, []).append(one.deployment.name)
         self.keeper = Keeper(
             self._supervisor.engines,
             self.deployments(),
@@ -126,7 +126,13 @@ class LocalFleet:
         from metabolic.engines.supervisor import Launch  # noqa: PLC0415 - only for local models
 
         table, path = local.table, store.path(local.model_id)
+        drafting = launch_of(local, store)
+        if drafting is not None and drafting.method == "draft" and drafting.draft_path is None:
+            path = None  # it is absent until its draft model was fetched and the gateway restarted
+        drafter = local.deployment.drafting
         return Launch(
+            speculation=drafting,
+            extra_bytes=0 if drafter is None else drafter.extra_bytes or 0,
             deployment=local.deployment,
             model_path=None if path is None else str(path),
             make=_llamacpp,
@@ -142,7 +148,8 @@ class LocalFleet:
                 if arrival.path is None:
                     _LOG.error("model not fetched", extra={"reason": arrival.problem})
                     continue
-                supervisor.arrived(self._missing[arrival.id], str(arrival.path))
+                for name in self._missing[arrival.id]:
+                    supervisor.arrived(name, str(arrival.path))
                 self.keeper.poke()
         except StoreError as exc:
             _LOG.error("models not fetched", extra={"reason": str(exc)})

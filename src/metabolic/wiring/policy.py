@@ -17,8 +17,8 @@ from metabolic.core.lanes import LaneTable
 from metabolic.core.metabolic import MetabolicState, Profile
 from metabolic.decide.digest import sealed
 from metabolic.decide.estimate import Prepared, prepare
-from metabolic.execute.hedges import Hedges
 from metabolic.decide.profiles import detect, profile, transition
+from metabolic.execute.hedges import Hedges
 from metabolic.wiring.certificates import certificates_of, score_of
 from metabolic.wiring.checking import checking_of
 from metabolic.wiring.defaults import BELIEFS
@@ -66,6 +66,8 @@ def policy_of(
             water_l_per_kwh=_times(energy.water_l_per_kwh, energy.pue),
             checking=checking_of(config),
             wait_usd_per_h=config.routing.wait_usd_per_hour,
+            speculation_rule=config.speculation.rule,
+            speculation_explore_ratio=config.speculation.explore_ratio,
         )
     )
 

@@ -1,6 +1,6 @@
 """Everything a configuration needs, started, used and stopped together."""
 
-__all__ = ["Outcome", "Runtime", "build"]
+__all__ = ["Outcome", "Runtime"]
 
 import asyncio
 from collections.abc import Callable, Iterable
@@ -28,7 +28,6 @@ from metabolic.decide.digest import digest
 from metabolic.decide.drift import Watch
 from metabolic.decide.metabolism import assess
 from metabolic.execute.calls import Calls
-from metabolic.execute.clock import RealClock
 from metabolic.execute.drive import Driver
 from metabolic.execute.health import Health
 from metabolic.execute.lane_state import Feedback, LaneView
@@ -45,6 +44,7 @@ from metabolic.wiring.meters import Memory, meters_of
 from metabolic.wiring.policy import Chooser, hedges_of, watched
 from metabolic.wiring.reloading import refuse_restarts
 from metabolic.wiring.senses import probe_of
+from metabolic.wiring.speculation import Speculating
 
 _REMEMBER_S = 300.0
 
@@ -56,20 +56,6 @@ class Outcome(Struct, frozen=True, kw_only=True):
     reply: Reply | None = None
     error: MetabolicError | None = None
     streamed: bool = False
-
-
-def build(
-    config: Config, *, clock: Clock | None = None, say: Callable[[str], None] | None = None
-) -> "Runtime":
-    """Return the runtime of a configuration; nothing is started.
-
-    ``say`` is told, in a line, where the default models come from.
-
-    Raises:
-        ConfigError: the configuration names adapters or models that do not exist.
-        StoreError: no source of default models may be used.
-    """
-    return Runtime(config, clock=clock or RealClock(), say=say)
 
 
 class Runtime:
@@ -99,6 +85,13 @@ class Runtime:
         )
         self._snapshot = Snapshot(
             assembled.fleet, clock=clock, health=self._health, states=self._local.keeper.states
+        )
+        self._speculating = Speculating(
+            assembled.fleet.deployments,
+            keeper=self._local.keeper,
+            clock=clock,
+            situation=self._now,
+            reserve_bytes=config.engines.memory_reserve_bytes,
         )
         self._capacity = self._capacity_of(config, assembled)
         self._chooser = Chooser(config, assembled.fleet, self._probe.poll())
@@ -175,6 +168,7 @@ class Runtime:
             asyncio.create_task(self._meter.run(), name="meter"),
             asyncio.create_task(self._remember(), name="memory"),
             asyncio.create_task(self._lanes.run(), name="lanes"),
+            asyncio.create_task(self._speculating.run(), name="twins"),
             *self._capacity.start(),
         ]
 
@@ -213,7 +207,7 @@ class Runtime:
         """Route and answer a request; returns soon after ``gone`` is resolved."""
         ask = self._sessions.counted(ask)
         signals = self._classify(request, ask)
-        situation = self._snapshot.situation()
+        situation = self._speculating.see(self._snapshot.situation(), request, ask, signals)
         prepared = self._chooser.prepared
         decision = decide(ask, signals, situation, prepared.policy, prepared=prepared)
         if not (decision.stages or decision.fallbacks):
@@ -226,6 +220,7 @@ class Runtime:
         driven = await self._driver.run(request, ask, decision, sink=sink, gone=gone)
         self._meter.finished(ask.id)
         self._sessions.learn(ask, driven.run, tool_call_ids(driven.reply))
+        self._speculating.saw(driven.run.attempts, decision, request, ask, signals)
         record = self._record(
             ask,
             signals,
