@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from metabolic.classify.features import look
-from metabolic.classify.grams import BITS, MAX_GRAMS, SURFACE, buckets, surface
+from metabolic.classify.grams import BITS, EDGE_WORDS, MAX_GRAMS, SURFACE, buckets, surface
 from metabolic.core.request import Message, Request, Text
 
 
@@ -33,7 +33,7 @@ def test_the_hash_is_the_same_in_every_process() -> None:
 
 
 def test_the_middle_of_a_long_prompt_is_left_out() -> None:
-    ends = [f"w{i}" for i in range(64)]
+    ends = [f"w{i}" for i in range(EDGE_WORDS)]
     assert buckets([*ends, "middle", *ends]) == buckets([*ends, "other", *ends])
 
 

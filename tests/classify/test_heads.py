@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from metabolic.classify.features import look
-from metabolic.classify.grams import BITS, SURFACE, buckets, surface
+from metabolic.classify.grams import BITS, EDGE_WORDS, SURFACE, buckets, surface
 from metabolic.classify.heads import MAGIC, Column, Header, load
 from metabolic.core.errors import ConfigError
 from metabolic.core.request import Message, Request, Text
@@ -34,6 +34,7 @@ def header(**fields: object) -> Header:
         novelty_mean=0.0,
         novelty_spread=1.0,
         columns=columns,
+        edge_words=EDGE_WORDS,
     )
     return msgspec.structs.replace(made, **fields)
 
@@ -66,7 +67,7 @@ def test_each_head_adds_its_own_weights(tmp_path: Path) -> None:
 
 
 def test_a_prompt_of_many_grams_never_runs_over_into_the_next_head(tmp_path: Path) -> None:
-    words = [f"w{i}" for i in range(128)]
+    words = [f"w{i}" for i in range(2 * EDGE_WORDS)]
     full: tuple[int, ...] = (255, 1, 255, 0, 255)
     most: dict[int, tuple[int, ...]] = {}
     most.update(dict.fromkeys(buckets(words), full))
@@ -103,6 +104,12 @@ def test_what_is_no_file_of_heads_is_refused(tmp_path: Path, content: bytes) -> 
 def test_a_file_of_another_layout_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="another version"):
         load(written(tmp_path / "h", header(bits=BITS + 1), {}))
+
+
+def test_heads_that_read_more_of_a_prompt_are_refused(tmp_path: Path) -> None:
+    """Their weights are for other sums."""
+    with pytest.raises(ConfigError, match="another version"):
+        load(written(tmp_path / "h", header(edge_words=2 * EDGE_WORDS), {}))
 
 
 def test_a_file_cut_short_is_refused(tmp_path: Path) -> None:

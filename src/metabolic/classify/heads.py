@@ -7,7 +7,7 @@ prompt's vector of inverse document frequencies.
 A bucket of the file holds, for four heads, four unsigned 16-bit fields in one 64-bit number, each
 a weight in eight bits (128 is zero). Adding the numbers of a prompt's buckets adds all four heads
 at once, and ``sum`` over ``itemgetter`` does it without leaving C: half of ``map``'s time. No field
-can run over into the next, since a prompt has at most 256 grams.
+can run over into the next, since a prompt has at most 128 grams.
 
 The file: ``MAGIC``, the header's length (4 bytes, little end first), the header as JSON, blanks to
 a multiple of eight, then one table of ``2**bits`` numbers for every four fields.
@@ -23,7 +23,7 @@ import msgspec
 from msgspec import Struct
 
 from metabolic.classify.features import Seen
-from metabolic.classify.grams import BITS, SURFACE, buckets, surface
+from metabolic.classify.grams import BITS, EDGE_WORDS, SURFACE, buckets, surface
 from metabolic.core.errors import ConfigError
 
 MAGIC = b"MBHEADS1"
@@ -61,6 +61,7 @@ class Header(Struct, frozen=True, kw_only=True):
 
     ``centre`` and ``spread`` standardise the surface counts; ``novelty_mean`` and
     ``novelty_spread`` are those of the share of unknown grams on prompts like the training's.
+    ``edge_words`` is how many words were read at either end.
     """
 
     version: int
@@ -73,6 +74,7 @@ class Header(Struct, frozen=True, kw_only=True):
     columns: tuple[Column, ...]
     sets: tuple[str, ...] = ()
     seed: int = 0
+    edge_words: int = 64
 
 
 class Scores(Struct, frozen=True, gc=False):
@@ -153,7 +155,8 @@ def load(path: Path) -> Heads:
         message = f"{path}: {exc}"
         raise ConfigError(message) from exc
     header, start = _header(path, mapped)
-    if header.bits != BITS or len(header.centre) != len(SURFACE):
+    made_for = header.bits, header.edge_words, len(header.centre)
+    if made_for != (BITS, EDGE_WORDS, len(SURFACE)):
         message = f"{path}: made by another version; run `metabolic train` again"
         raise ConfigError(message)
     size = 8 << header.bits

@@ -26,7 +26,7 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from metabolic.classify.grams import BITS, SURFACE
+from metabolic.classify.grams import BITS, EDGE_WORDS, SURFACE
 from metabolic.classify.heads import MAGIC, SHIPPED, Column, Header, Heads, load
 from metabolic.core.errors import ConfigError
 from metabolic.train.families import tier_of
@@ -223,7 +223,7 @@ def write(training: Training, path: Path) -> None:
             )
         )
     header = Header(
-        version=1,
+        version=2,
         bits=BITS,
         length_unit=length_unit,
         centre=tuple(round(float(v), 6) for v in made.centre),
@@ -233,6 +233,7 @@ def write(training: Training, path: Path) -> None:
         columns=tuple(columns),
         sets=tuple(name for name, _, _ in training.sets),
         seed=training.seed,
+        edge_words=EDGE_WORDS,
     )
     _store(path, header, fields)
 
@@ -272,9 +273,9 @@ def card(training: Training) -> str:
 _CARD = """\
 # Heads that ship with Metabolic
 
-Linear heads on hashed words and word pairs (2**17 buckets, 8 bits a weight) and {{n}} surface
-counts. Made by `metabolic train DIR`, seed {seed}, ridge penalty {lam:g}; nothing was tuned on
-the figures that are reported. No question or answer is in the files; `heads.keys` holds 32-bit
+Linear heads on the first and last {{words}} words of a prompt, hashed alone and in pairs (2**17
+buckets, 8 bits a weight), and {{n}} surface counts. Made by `metabolic train DIR`, seed {seed}, ridge
+penalty {lam:g}; nothing was tuned on the figures that are reported. No question or answer is in the files; `heads.keys` holds 32-bit
 digests of the questions, so that a benchmark can leave them out.
 
 ## Data
@@ -301,4 +302,4 @@ languages and on long documents the heads know next to nothing, and their novelt
 how a question compares with others, not what a given model will get right: a deployment starts
 from them and is soon outweighed by its own labels. Measured by `metabolic bench router` as the
 rows of kind `shipped`; see `docs/routing.md`.
-""".replace("{{n}}", str(len(SURFACE)))
+""".replace("{{n}}", str(len(SURFACE))).replace("{{words}}", str(EDGE_WORDS))
