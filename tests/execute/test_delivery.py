@@ -123,7 +123,8 @@ class Sink:
     async def write(self, events):
         self.events.append(events)
 
-    async def retract(self):
+    async def retract(self, shown):
+        assert shown in self.events
         self.events.append(b"<replaced>")
 
     @property
@@ -435,6 +436,6 @@ async def test_a_relay_without_retraction_takes_back_nothing():
 
     sink = Plain()
     relay = Relay(sink)
-    relay.release(instead=True)
+    relay.release(instead=b"y")
     await relay.write(b"x")
     assert sink.events == [b"x"]

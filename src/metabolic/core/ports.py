@@ -270,6 +270,9 @@ class Sink(Protocol):
 class Retracting(Protocol):
     """What a sink may offer besides: to tell its client that what it saw is replaced."""
 
-    async def retract(self) -> None:
-        """Tell the client that all it saw of the answer so far is replaced by what follows."""
+    async def retract(self, shown: bytes) -> None:
+        """Tell the client that all it saw of the answer so far is replaced by what follows.
+
+        ``shown`` is the beginning of what it saw: one or more whole events.
+        """
         ...

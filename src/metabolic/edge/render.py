@@ -13,6 +13,7 @@ __all__ = [
     "holds_finish",
     "model",
     "models",
+    "replaced",
     "with_metabolic",
 ]
 
@@ -66,6 +67,25 @@ class _Choice(Struct, frozen=True, gc=False):
     finish_reason: str | None = None
 
 
+class _Head(Struct, frozen=True, gc=False):
+    id: str = ""
+    created: int = 0
+    model: str = ""
+
+
+class _Replaced(Struct, frozen=True, gc=False):
+    replaced: str
+
+
+class _Marker(Struct, frozen=True, kw_only=True, gc=False):
+    id: str
+    created: int
+    model: str
+    metabolic: _Replaced
+    object: str = "chat.completion.chunk"
+    choices: tuple[()] = ()
+
+
 class _Chunk(Struct, frozen=True, gc=False):
     choices: list[_Choice] | None = None
     usage: Raw = Raw(b"")
@@ -73,6 +93,7 @@ class _Chunk(Struct, frozen=True, gc=False):
 
 _encode = msgspec.json.encode
 _chunk = msgspec.json.Decoder(_Chunk)
+_head = msgspec.json.Decoder(_Head)
 _foreign = msgspec.json.Decoder(_Foreign)
 
 
@@ -105,6 +126,23 @@ def models(names: Iterable[str], created: int) -> bytes:
 def model(name: str, created: int) -> bytes:
     """Return the body of ``GET /v1/models/{name}``."""
     return _encode(_Model(id=name, created=created))
+
+
+def replaced(shown: bytes) -> bytes:
+    """Return the event that says: all that was sent since ``shown``, an event, is replaced.
+
+    It is a chunk without choices that names the chunk's ``id``, ``""`` where it had none.
+    """
+    head = _Head()
+    for _, data in _events(shown):
+        try:
+            head = _head.decode(data or b"")
+            break
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            continue
+    taken = _Replaced(head.id)
+    marker = _Marker(id=head.id, created=head.created, model=head.model, metabolic=taken)
+    return b"data: " + _encode(marker) + b"\n\n"
 
 
 def holds_finish(event: bytes) -> bool:

@@ -25,25 +25,27 @@ class Relay:
         self._sent: list[bytes] | None = [] if again else None
         self._size = 0
         self._released: asyncio.Future[None] | None = None
-        self._instead = False
+        self._instead = b""
         self.open = False
         self.wrote = False
 
-    def release(self, *, instead: bool = False) -> None:
+    def release(self, *, instead: bytes = b"") -> None:
         """Let the client have what is held and what is still to come.
 
-        ``instead``: it takes the place of what the client has seen, and is told so first.
+        It takes the place of what began with ``instead``, which the client is told first.
         """
         self.open = True
         self._instead = instead
         if self._released is not None and not self._released.done():
             self._released.set_result(None)
 
-    def withdraw(self) -> None:
-        """Write no more; what has gone may be released again."""
+    def withdraw(self) -> bytes:
+        """Write no more, and return how what has gone began; it may all be released again."""
         self.open = False
-        if self._sent is not None:
-            self._held, self._sent = [*self._sent, *self._held], []
+        if not self._sent:
+            return b""
+        self._held, self._sent = [*self._sent, *self._held], []
+        return self._held[0]
 
     async def opened(self) -> None:
         """Wait until somebody releases."""
@@ -79,9 +81,9 @@ class Relay:
     async def flush(self) -> None:
         """Send what was held, after taking back what was sent before it."""
         if self._instead:
-            self._instead = False
+            shown, self._instead = self._instead, b""
             if isinstance(self._sink, Retracting):
-                await self._sink.retract()
+                await self._sink.retract(shown)
         if self._held:
             held, self._held = b"".join(self._held), []
             if self._sent is not None:

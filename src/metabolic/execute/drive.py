@@ -140,7 +140,7 @@ class Drive:
         self._stop = Stop()
         self._beside: dict[str, Stop] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._taken_back = False
+        self._taken_back = b""
         self._timer: asyncio.TimerHandle | None = None
         self._relays: dict[str, Relay] = {}
         self._replies: dict[str, Reply] = {}
@@ -235,13 +235,12 @@ class Drive:
         relay = self._relays.get(call)
         if relay is not None:
             relay.release(instead=self._taken_back)
-        self._taken_back = False
+        self._taken_back = b""
 
     def _retract(self, call: str) -> None:
         """Take back a call's events; the next one that is released says so to the client."""
-        self._taken_back = True
         if call in self._relays:
-            self._relays[call].withdraw()
+            self._taken_back = self._relays[call].withdraw()
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
         """Do some work beside the rest; a fault in it ends the run."""

@@ -46,7 +46,8 @@ _HIGHEST = 9
 class Virtual(Struct, frozen=True, kw_only=True):
     """A name that routes: among whom, and with which preference (``None``: the policy's).
 
-    ``delivery`` is for clients that do not say how the answer is to leave (``None``: the gateway's).
+    ``delivery`` is for clients that do not say how the answer is to leave; ``None`` is that of
+    ``[delivery]``.
     """
 
     allowed: tuple[str, ...] = ()

@@ -6,7 +6,7 @@ import asyncio
 import time
 from typing import ClassVar
 
-from metabolic.edge.render import DONE, KEEP_ALIVE, holds_finish, with_metabolic
+from metabolic.edge.render import DONE, KEEP_ALIVE, holds_finish, replaced, with_metabolic
 from metabolic.gateway.seam import Send, Wire
 
 _DUE_RATIO = 0.99
@@ -90,6 +90,11 @@ class EventStream:
             await self._pass(passed)
         else:
             self._last_s = self._loop.time()
+
+    async def retract(self, shown: bytes) -> None:
+        """Say that what was sent since ``shown`` is replaced; its end, held back, is forgotten."""
+        self._held = b""
+        await self._pass(replaced(shown))
 
     async def finish(self, summary: bytes) -> None:
         """End a whole answer: the held event with ``summary`` in it, then ``[DONE]``."""
