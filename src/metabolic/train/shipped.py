@@ -274,9 +274,10 @@ _CARD = """\
 # Heads that ship with Metabolic
 
 Linear heads on the first and last {{words}} words of a prompt, hashed alone and in pairs (2**17
-buckets, 8 bits a weight), and {{n}} surface counts. Made by `metabolic train DIR`, seed {seed}, ridge
-penalty {lam:g}; nothing was tuned on the figures that are reported. No question or answer is in the files; `heads.keys` holds 32-bit
-digests of the questions, so that a benchmark can leave them out.
+buckets, 8 bits a weight), and {{n}} surface counts. Made by `metabolic train DIR`, seed {seed},
+ridge penalty {lam:g}; nothing was tuned on the figures that are reported. No question or answer is
+in the files; `heads.keys` holds 32-bit digests of the questions, so that a benchmark can leave
+them out.
 
 ## Data
 
