@@ -73,7 +73,8 @@ class Call(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
 class LogprobSummary(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """Token log-probabilities (nats) of one choice: count, mean, minimum and quantiles.
 
-    ``q10`` and ``q50`` are the 10 % and 50 % quantiles.
+    ``q10`` and ``q50`` are the 10 % and 50 % quantiles. ``first`` are the means of the first 8, 16,
+    32 and 64 tokens, as many of them as it has: where it could have been given up.
     """
 
     tokens: int
@@ -81,6 +82,7 @@ class LogprobSummary(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=F
     minimum: float
     q10: float
     q50: float
+    first: tuple[float, ...] = ()
 
 
 class Choice(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):

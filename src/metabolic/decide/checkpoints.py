@@ -28,10 +28,14 @@ from metabolic.decide.tokens import FIRST, first_tokens
 
 
 class Draft(Struct, frozen=True, kw_only=True, gc=False):
-    """One finished draft to learn from: its token log-probabilities, and whether it was kept."""
+    """One finished draft to learn from: its token log-probabilities, and whether it was kept.
 
-    logprobs: tuple[float, ...]
+    Instead of all of them ``firsts`` may be given: the means at the counts of ``tokens.FIRST``.
+    """
+
+    logprobs: tuple[float, ...] = ()
     kept: bool
+    firsts: tuple[float, ...] = ()
 
 
 def watched(
@@ -75,8 +79,8 @@ def learn_checkpoints(
     are given up, at all of ``counts`` together. ``counts`` are chosen without seeing the drafts.
     """
     share, risk = max_missed_ratio / len(counts), delta / len(counts)
-    kept = [one.logprobs for one in drafts if one.kept]
-    rest = [one.logprobs for one in drafts if not one.kept]
+    kept = [one for one in drafts if one.kept]
+    rest = [one for one in drafts if not one.kept]
     rank = _rank(len(kept), share=share, delta=risk)
     if rank == 0:
         return ()
@@ -92,9 +96,12 @@ def learn_checkpoints(
     return tuple(found)
 
 
-def _first(logprobs: Sequence[float], count: int) -> float:
+def _first(draft: Draft, count: int) -> float:
     """Return the mean of the first tokens; infinite for a draft that ends before."""
-    mean = first_tokens(logprobs, count)
+    if draft.firsts and count in FIRST:
+        at = FIRST.index(count)
+        return draft.firsts[at] if at < len(draft.firsts) else inf
+    mean = first_tokens(draft.logprobs, count)
     return inf if mean is None else mean
 
 

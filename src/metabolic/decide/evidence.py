@@ -9,12 +9,15 @@ routers trained on the question alone reach .51-.56. It is a rank and no probabi
 right: thresholds are chosen per deployment on labelled answers.
 """
 
-__all__ = ["confidence", "merge", "summarise"]
+__all__ = ["confidence", "merge", "summarise", "summary_of"]
 
 import math
 from collections.abc import Iterable, Sequence
 
+from msgspec.structs import replace
+
 from metabolic.core.attempt import LogprobSummary, Verdict
+from metabolic.decide.tokens import FIRST, firsts_of
 
 _FLOOR = -100.0
 """Nats below which a log-probability says no more; engines write -inf or -9999 for "none"."""
@@ -43,6 +46,14 @@ def summarise(logprobs: Sequence[float]) -> LogprobSummary | None:
         q10=known[(count + 9) // 10 - 1],
         q50=known[(count + 1) // 2 - 1],
     )
+
+
+def summary_of(logprobs: Sequence[float]) -> LogprobSummary | None:
+    """Return the summary of a whole answer, with the means of its first tokens (in their order)."""
+    summary = summarise(logprobs)
+    if summary is None or len(logprobs) < FIRST[0]:
+        return summary
+    return replace(summary, first=firsts_of(logprobs))
 
 
 def confidence(summaries: Iterable[LogprobSummary | None]) -> float | None:

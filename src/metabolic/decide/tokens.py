@@ -13,6 +13,7 @@ __all__ = [
     "TOKEN_SIGNALS",
     "answer_margin",
     "first_tokens",
+    "firsts_of",
     "token_signals",
     "top_entropy",
 ]
@@ -79,6 +80,18 @@ def first_tokens(logprobs: Sequence[float], count: int) -> float | None:
         return None
     kept = [min(max(one, _FLOOR), 0.0) for one in logprobs[:count]]
     return sum(kept) / count
+
+
+def firsts_of(logprobs: Sequence[float]) -> tuple[float, ...]:
+    """Return the means of the first tokens at each of ``FIRST`` that the answer reached.
+
+    >>> firsts_of([-1.0] * 20)
+    (-1.0, -1.0)
+    """
+    if len(logprobs) < FIRST[0]:
+        return ()
+    means = [first_tokens(logprobs, count) for count in FIRST]
+    return tuple([one for one in means if one is not None])
 
 
 def answer_margin(

@@ -26,7 +26,7 @@ from metabolic.core.fleet import Endpoint
 from metabolic.core.ports import Backend, Clock
 from metabolic.core.request import Ask, Request, Usage
 from metabolic.decide.advance import EARLY_ABORT, OURS_TO_MEND
-from metabolic.decide.evidence import summarise
+from metabolic.decide.evidence import summary_of
 from metabolic.edge.whole import whole
 from metabolic.execute.admission import Admission, Gate, Pass, refused
 from metabolic.execute.checkpoints import GivenUp, Reached, Watcher
@@ -379,5 +379,5 @@ def _choice(one: ReplyChoice) -> Choice:
         finish_reason=one.finish_reason,
         tool_calls=len(one.tool_calls),
         output_chars=len(one.text),
-        logprobs=summarise(one.logprobs) if one.logprobs else None,
+        logprobs=summary_of(one.logprobs) if one.logprobs else None,
     )
