@@ -47,7 +47,7 @@ _Z = 1.2816
 
 _LEAST_STEPS = 1.0
 _SOLVE = 40
-_PULL = 0.05
+_PULL = 0.01
 
 _ALPHA: dict[str, float] = {
     "code_generation": 0.8,
