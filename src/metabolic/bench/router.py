@@ -133,11 +133,6 @@ def _sets(options: Options) -> tuple[list[_Result], list[Missing]]:
     return sorted(results, key=lambda one: one.name), missing
 
 
-def _weights(path: Path) -> dict[str, object]:
-    """Return the classifier's options for a file of weights."""
-    return {"weights": str(path)}
-
-
 def _asked(found: Sequence[Outcomes], options: Options) -> tuple[Outcomes, ...]:
     """Return the sets that are wanted, without what the weights know if that is wanted."""
     if options.sets:
@@ -180,7 +175,8 @@ def _evaluate(one: Outcomes, options: Options) -> _Result:
     spearman = _spearman(one, prompts.base, columns, known)
     familiar = any(digest(key) in known for key in one.keys)
     # Heads that know the answers would tell lanes apart by them.
-    classifier = plugins.classifier(*(("rules",) if familiar else ("learned", _weights(path))))
+    kind, table = ("rules", None) if familiar else ("learned", {"weights": str(path)})
+    classifier = plugins.classifier(kind, table)
     labels = one.categories if one.name.startswith(MIX) else ()
     subject = fair = subject_of(one, prompts, classifier, labels=labels)
     if familiar:

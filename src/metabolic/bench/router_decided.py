@@ -11,7 +11,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from metabolic.bench.router_lanes import Placed, said_by_heads, table_of
+from metabolic.bench.router_lanes import Placed, listed, said_by_heads, table_of
 from metabolic.bench.router_lanewise import worst
 from metabolic.core.decision import Policy
 from metabolic.core.fleet import Deployment, FleetSpec, Model, Price, Situation
@@ -61,7 +61,7 @@ def decided(  # noqa: PLR0913 - a split, and how it is decided
     place = {name: j for j, name in enumerate(outcomes.models)}
     best = int(np.argmax(outcomes.scores[train].mean(axis=0)))
     picks: list[int] = []
-    for row, i in enumerate(test.tolist()):
+    for row, i in enumerate(listed(test)):
         signals = where.signals[i]
         if heads is not None:
             said = said_by_heads(heads[row], outcomes.models, len(train))
@@ -75,14 +75,14 @@ def decided(  # noqa: PLR0913 - a split, and how it is decided
     return Decided(
         cost_ratio=float(costs[test, every].mean()) / usual,
         loss=float(lost.mean()),
-        worst_lane_loss=worst(lost, [where.paths[i][0] for i in test.tolist()]),
+        worst_lane_loss=worst(lost, [where.paths[i][0] for i in listed(test)]),
         strong=float((every == best).mean()),
     )
 
 
 def _fleet(where: Placed, models: tuple[str, ...], costs: Matrix, train: Index) -> FleetSpec:
     """Return the models as remote deployments whose prices give their mean costs."""
-    rows = train.tolist()
+    rows = listed(train)
     tokens = [
         where.asks[i].input_tokens + _OUTPUT_WEIGHT * where.signals[i].expected_output_tokens
         for i in rows

@@ -6,7 +6,7 @@ looks up. Nothing of it is written anew here. With heads of one's own beside it,
 and the lane's are put together by ``with_evidence``, as in the gateway.
 """
 
-__all__ = ["Placed", "by_lanes", "placed", "said_by_heads", "table_of"]
+__all__ = ["Placed", "by_lanes", "listed", "placed", "said_by_heads", "table_of"]
 
 from collections.abc import Mapping, Sequence
 
@@ -40,6 +40,11 @@ class Placed(Struct, frozen=True, kw_only=True):
     yes: tuple[tuple[str, ...], ...]
 
 
+def listed(rows: Index) -> list[int]:
+    """Return indices as plain numbers."""
+    return [int(i) for i in rows]
+
+
 def placed(outcomes: Outcomes, classifier: Classifier, *, labels: Sequence[str] = ()) -> Placed:
     """Return a set's questions on their lanes; ``labels`` are what tenants call their tasks."""
     asks: list[Ask] = []
@@ -62,7 +67,7 @@ def placed(outcomes: Outcomes, classifier: Classifier, *, labels: Sequence[str] 
 def table_of(where: Placed, outcomes: Outcomes, train: Index) -> LaneTable:
     """Return the table after some epochs of traffic whose every answer got a label."""
     groups: dict[tuple[tuple[str, ...], tuple[str, ...]], list[int]] = {}
-    for i in train.tolist():
+    for i in listed(train):
         groups.setdefault((where.paths[i], where.yes[i]), []).append(i)
     sums = {
         key: (len(rows), outcomes.scores[rows].sum(axis=0), outcomes.costs[rows].sum(axis=0))
@@ -123,7 +128,7 @@ def by_lanes(
     """
     index = indexed(table_of(where, outcomes, train))
     made = np.zeros((len(test), len(outcomes.models)))
-    for row, i in enumerate(test.tolist()):
+    for row, i in enumerate(listed(test)):
         signals = where.signals[i]
         if heads is not None:
             said = said_by_heads(heads[row], outcomes.models, len(train))

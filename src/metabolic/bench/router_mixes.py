@@ -46,5 +46,4 @@ def _mixed(name: str, sets: Sequence[Outcomes]) -> Outcomes | None:
 
 def _priced(one: Outcomes) -> set[str]:
     """Return the models whose every call has a known cost."""
-    unknown = np.isnan(one.costs).any(axis=0)
-    return {model for model, lost in zip(one.models, unknown, strict=True) if not lost}
+    return {model for j, model in enumerate(one.models) if not np.isnan(one.costs[:, j]).any()}
