@@ -54,7 +54,7 @@ def bill(  # noqa: PLR0913 - a bill is made of all of these
     each deployment was, and by what its estimated joules are to be multiplied.
     """
     busy = {one.deployment: one for one in load}
-    bills, local, remote = _attempts(run, fleet, policy, busy)
+    bills, local, remote = _attempts(run, fleet, policy, busy, ask.input_tokens)
     energy, checks = sum_energy(local), checks_of(run, policy)
     return Receipt(
         id=ask.id,
@@ -80,9 +80,12 @@ def bill(  # noqa: PLR0913 - a bill is made of all of these
 
 
 def _attempts(
-    run: Run, fleet: Mapping[str, Deployment], policy: Policy, busy: Mapping[str, Load]
+    run: Run, fleet: Mapping[str, Deployment], policy: Policy, busy: Mapping[str, Load], asked: int
 ) -> tuple[tuple[AttemptBill, ...], list[Energy | None], list[Energy | None]]:
-    """Return the bill of every call, and the energies of local and of remote ones."""
+    """Return the bill of every call, and the energies of local and of remote ones.
+
+    ``asked`` are the prompt's tokens as counted here.
+    """
     verdicts = dict(run.verdicts)
     bills: list[AttemptBill] = []
     local: list[Energy | None] = []
@@ -92,7 +95,7 @@ def _attempts(
         load = busy.get(attempt.call.deployment)
         ratio = 1.0 if load is None or load.energy_ratio is None else load.energy_ratio
         energy = _energy(attempt, deployment, policy, ratio)
-        one = _attempt(attempt, deployment, energy, verdicts.get(attempt.call.id))
+        one = _attempt(attempt, deployment, energy, verdicts.get(attempt.call.id), asked)
         bills.append(one)
         here = deployment is not None and deployment.device is not None
         (local if here else remote).append(one.energy)
@@ -126,7 +129,11 @@ def sum_energy(parts: Iterable[Energy | None]) -> Energy | None:
 
 
 def _attempt(
-    attempt: Attempt, deployment: Deployment | None, energy: Energy | None, verdict: Verdict | None
+    attempt: Attempt,
+    deployment: Deployment | None,
+    energy: Energy | None,
+    verdict: Verdict | None,
+    asked: int,
 ) -> AttemptBill:
     """Return the bill of one call."""
     first = attempt.first_token_s
@@ -140,7 +147,7 @@ def _attempt(
         usage=attempt.usage,
         cpu_s=attempt.cpu_s,
         energy=energy,
-        tokens_usd=_tokens_usd(attempt.usage, deployment),
+        tokens_usd=_tokens_usd(_charged(attempt, asked), deployment),
         confidence=None if verdict is None else verdict.confidence,
         well_formed=None if verdict is None else verdict.well_formed,
         reasons=() if verdict is None else verdict.reasons,
@@ -149,6 +156,21 @@ def _attempt(
         validator="" if verdict is None else verdict.validator,
         claims=() if verdict is None else verdict.claims,
         drafts=attempt.drafts,
+    )
+
+
+def _charged(attempt: Attempt, asked: int) -> Usage:
+    """Return the tokens that are paid for.
+
+    Who stops a call is not told what it took: at least its prompt, and what had come of it.
+    """
+    usage, failure = attempt.usage, attempt.failure
+    if failure is None or failure.kind != "cancelled" or failure.code is None:
+        return usage
+    return Usage(
+        input_tokens=asked if usage.input_tokens is None else usage.input_tokens,
+        cached_tokens=usage.cached_tokens,
+        output_tokens=usage.output_tokens or 0,
     )
 
 
