@@ -56,11 +56,31 @@ def _as_it_came(body: bytes, *, model: str, streamed: bool, variant: Variant | N
         fields["stream"] = Raw(b"true")
     else:
         fields.pop("stream", None)
-    most = variant.max_output_tokens if variant is not None else None
-    if most is not None:
-        asked = msgspec.json.decode(fields.get("max_tokens", Raw(b"0")))
-        fields["max_tokens"] = Raw(_encode(min(most, asked or most)))
-    return _encode(fields)
+    return _encode(fields if variant is None else _varied(fields, variant))
+
+
+def _varied(fields: dict[str, Raw], variant: Variant) -> Json:
+    """Lower the limit and set the thinking as the variant says, unless the client says of it."""
+    made: Json = dict(fields)
+    asked = msgspec.json.decode(fields.get("max_tokens", Raw(b"0"))) or LIMIT_TOKENS
+    made["max_tokens"] = min(asked, variant.max_output_tokens or asked)
+    choice: object = msgspec.json.decode(fields.get("tool_choice", Raw(b"null")))
+    if "thinking" not in fields:
+        _add_thinking(made, _budget(None, variant), choice)
+    if variant.body is not None:
+        made.update(_raw.decode(variant.body))
+    return made
+
+
+def _budget(effort: str | None, variant: Variant | None) -> int | None:
+    """Return the tokens for thinking; ``None``: there is to be none."""
+    if variant is not None:
+        if variant.thinking is False:
+            return None
+        effort = variant.reasoning_effort or effort or ("medium" if variant.thinking else None)
+        if variant.thinking_tokens is not None:
+            return max(_BUDGETS["low"], variant.thinking_tokens)
+    return _BUDGETS.get(effort or "")
 
 
 def _translated(ask: Json, model: str, variant: Variant | None, *, streamed: bool) -> Json:
@@ -68,7 +88,6 @@ def _translated(ask: Json, model: str, variant: Variant | None, *, streamed: boo
     effort = ask.get("reasoning_effort")
     if variant is not None:
         limit = min(limit, variant.max_output_tokens or limit)
-        effort = variant.reasoning_effort or effort
     system, messages = _conversation(ask.get("messages") or ())
     made: Json = {"model": model, "max_tokens": limit, "messages": messages}
     if system:
@@ -84,7 +103,10 @@ def _translated(ask: Json, model: str, variant: Variant | None, *, streamed: boo
         made["metadata"] = {"user_id": user}
     _add_tools(made, ask)
     _add_format(made, ask)
-    _add_thinking(made, effort)
+    if "thinking" not in made:
+        _add_thinking(made, _budget(effort, variant), made.get("tool_choice"))
+    if variant is not None and variant.body is not None:
+        made.update(_whole.decode(variant.body))
     return made
 
 
@@ -130,10 +152,13 @@ def _add_format(made: Json, ask: Json) -> None:
         made["output_config"] = {"format": {"type": "json_schema", "schema": schema}}
 
 
-def _add_thinking(made: Json, effort: str | None) -> None:
-    """Let it think as long as the effort says, with room left for the answer."""
-    if "thinking" not in made and effort in _BUDGETS:
-        budget = _BUDGETS[effort]
+def _add_thinking(made: Json, budget: int | None, tool_choice: object) -> None:
+    """Let it think as long as the budget says, with room left for the answer.
+
+    Not where a tool must be called: Anthropic refuses both together.
+    """
+    kind = cast("Json", tool_choice).get("type") if isinstance(tool_choice, dict) else None
+    if budget is not None and kind not in {"any", "tool"}:
         made["thinking"] = {"type": "enabled", "budget_tokens": budget}
         made["max_tokens"] = max(made["max_tokens"], budget + _ROOM_TOKENS)
         made.pop("temperature", None)

@@ -34,6 +34,7 @@ from metabolic.backends.reader import Reader
 from metabolic.backends.status import failure
 from metabolic.backends.traits import find
 from metabolic.backends.transport import Download, Headers, Link, Target, Transport, target
+from metabolic.backends.variants import spoken
 from metabolic.backends.wire import NEVER_FORWARDED, reply_of, upstream_body
 from metabolic.core.attempt import Call, Reply
 from metabolic.core.engine import EngineTraits
@@ -162,7 +163,7 @@ class OpenAIBackend:
         self._gives_logprobs = traits.logprobs
         self._paths = paths
         self._transport = transport
-        self._variants = {variant.name: variant for variant in options.variants}
+        self._variants = {one.name: spoken(one, traits) for one in options.variants}
 
     async def complete(self, request: Request, call: Call) -> Reply:
         """Return the whole answer; cancelling the task closes the upstream connection."""

@@ -13,6 +13,7 @@ from msgspec import Raw
 from metabolic.backends.drafting import DraftField
 from metabolic.backends.shapes import Answered, ChunkChoice, Said, drafts_of, text_of, usage_of
 from metabolic.backends.status import error_in_band
+from metabolic.backends.variants import put
 from metabolic.core.attempt import Call, Reply, ReplyChoice, ToolCall
 from metabolic.core.errors import BadReply
 from metabolic.core.fleet import Variant
@@ -153,7 +154,9 @@ def _with_usage(options: Raw | None) -> Raw:
 
 
 def _vary(fields: Fields, request: Request, variant: Variant) -> None:
-    """Set the reasoning effort; lower the output budget, never raise it."""
+    """Set what the variant says of thinking; lower the output budget, never raise it."""
+    if variant.body is not None:
+        put(fields, variant.body)
     if variant.reasoning_effort is not None:
         fields["reasoning_effort"] = Raw(_encode(variant.reasoning_effort))
     most = variant.max_output_tokens

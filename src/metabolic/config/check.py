@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from metabolic.account.zones import intensity_of, zones
 from metabolic.config.drafting import drafting
 from metabolic.config.tables import Config, DeploymentTable
+from metabolic.config.variants import differences, targets
 from metabolic.core.errors import ConfigError
 
 _RESERVED = ("auto", "auto:fast", "auto:best")
@@ -54,6 +55,7 @@ def _problems(config: Config) -> Iterable[tuple[str, str]]:
     yield from _twice("[[virtual]] name", (item.name for item in config.virtuals))
     for deployment in config.deployments:
         yield from _deployment(deployment)
+        yield from differences(deployment)
     deployments = {deployment.name for deployment in config.deployments}
     for virtual in config.virtuals:
         if virtual.name in deployments:
@@ -116,18 +118,10 @@ def _references(config: Config, deployments: set[str]) -> Iterable[tuple[str, st
     reference = config.routing.reference
     if reference is not None and reference not in deployments:
         yield "[routing] reference", f'"{reference}" is no deployment'
-    for virtual in config.virtuals:
-        for name in virtual.allowed:
-            if name not in deployments:
-                yield f"[[virtual]] {virtual.name} allowed", f'"{name}" is no deployment'
-    named = [
-        *((f"[[lane]] {pin.name}", pin.deployment) for pin in config.pins),
-        *(("[[belief]]", belief.deployment) for belief in config.beliefs),
-        *(("[[checkpoint]]", one.deployment) for one in config.checkpoints),
-    ]
-    for where, name in named:
+    yield from targets(config, deployments)
+    for name in (one.deployment for one in config.checkpoints):
         if name not in deployments:
-            yield f"{where} deployment", f'"{name}" is no deployment'
+            yield "[[checkpoint]] deployment", f'"{name}" is no deployment'
 
 
 def _shadow(config: Config, deployments: set[str]) -> Iterable[tuple[str, str]]:

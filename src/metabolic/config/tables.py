@@ -19,7 +19,6 @@ __all__ = [
     "RoutingTable",
     "SenseTable",
     "ServerTable",
-    "VariantTable",
     "VirtualTable",
 ]
 
@@ -38,10 +37,11 @@ from metabolic.config.shadow import ShadowTable
 from metabolic.config.sleep import SleepTable
 from metabolic.config.speculation import DraftTable, SpeculationTable
 from metabolic.config.tasks import TasksTable
+from metabolic.config.variants import VariantTable
 from metabolic.core.checkpoint import Checkpoint
 from metabolic.core.decision import Belief
 from metabolic.core.delivery import Delivery
-from metabolic.core.fleet import Capability, Endpoint, Price, Tier, Variant
+from metabolic.core.fleet import Capability, Endpoint, Price, Tier
 
 Positive = Annotated[float, Meta(gt=0)]
 NotNegative = Annotated[float, Meta(ge=0)]
@@ -167,22 +167,6 @@ class EnginesTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     slots: Count | None = None
     context_tokens: Annotated[int, Meta(ge=256)] | None = None
     start_timeout_s: Positive = 120.0
-
-
-class VariantTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """``[[deployment.variants]]``: the same weights at another effort or output budget."""
-
-    name: Name
-    reasoning_effort: str | None = None
-    max_output_tokens: Count | None = None
-
-    def variant(self) -> Variant:
-        """Return it as a value of the core."""
-        return Variant(
-            name=self.name,
-            reasoning_effort=self.reasoning_effort,
-            max_output_tokens=self.max_output_tokens,
-        )
 
 
 class DeploymentTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -70,7 +70,8 @@ class EngineTraits(Struct, frozen=True, kw_only=True, gc=False):
     it as a bearer). ``health`` is a path from the origin, ``None``: only the list of models tells.
     ``capabilities`` are those taken for granted until a table says otherwise. ``logprobs`` and
     ``stream_usage`` say whether it takes these fields at all; ``drops`` are fields it refuses.
-    ``output_limit`` is its name for the limit on tokens. ``cached_tokens`` and ``busy`` say where
+    ``output_limit`` is its name for the limit on tokens. ``thinking`` says how thinking is
+    switched: by ``reasoning_effort``, or by ``enable_thinking`` of its chat template. ``cached_tokens`` and ``busy`` say where
     it tells of cached tokens and how it says that it is busy, for people. ``pool`` marks one that
     balances replicas itself. ``proven`` says what this was tried on.
     """
@@ -89,6 +90,7 @@ class EngineTraits(Struct, frozen=True, kw_only=True, gc=False):
     stream_usage: bool = True
     drops: tuple[str, ...] = ()
     output_limit: str | None = None
+    thinking: Literal["effort", "template"] = "effort"
     readings: Readings = "none"
     metrics_path: str | None = None
     state_path: str | None = None

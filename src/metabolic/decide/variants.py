@@ -11,7 +11,7 @@ no thinking costs the odds of a good answer a third. ``PRIOR_ROWS`` labelled ans
 and ``output_ratio`` in the configuration replaces them.
 """
 
-__all__ = ["at_variants", "believed", "foreseen", "key_of", "keys_of", "refusal"]
+__all__ = ["at_variants", "believed", "foreseen", "key_of", "keys_of", "pinnable", "refusal"]
 
 from collections.abc import Iterable, Mapping
 from math import exp
@@ -53,6 +53,17 @@ def keys_of(deployments: Iterable[Deployment]) -> dict[str, tuple[str, str]]:
         for one in deployments
         for variant in one.variants
     }
+
+
+def pinnable(deployments: Iterable[Deployment]) -> tuple[str, ...]:
+    """Return all names a client may pin: deployments, each with its variants."""
+    return tuple(
+        [
+            name
+            for one in deployments
+            for name in (one.name, *[key_of(one.name, each.name) for each in one.variants])
+        ]
+    )
 
 
 def at_variants(

@@ -8,6 +8,7 @@ from msgspec import UNSET, Struct, UnsetType
 
 from metabolic.core.errors import UnknownModel
 from metabolic.core.fleet import Deployment
+from metabolic.decide.variants import pinnable
 from metabolic.gateway.chat import Inference
 from metabolic.gateway.exchange import Exchange
 from metabolic.gateway.reply import Response, json_response
@@ -72,11 +73,15 @@ class Models:
         runtime = self._inference.runtime
         states = {load.deployment: load.state for load in runtime.loads()}
         virtual = [Entry(id=name, created=self._created) for name in self._inference.names.virtual]
-        real = [self._entry(item, states.get(item.name)) for item in runtime.deployments()]
+        real = [
+            self._entry(name, item, states.get(item.name))
+            for item in runtime.deployments()
+            for name in pinnable((item,))
+        ]
         return (*virtual, *real)
 
-    def _entry(self, deployment: Deployment, state: str | None) -> Entry:
-        """Return a deployment's entry."""
+    def _entry(self, name: str, deployment: Deployment, state: str | None) -> Entry:
+        """Return the entry of a deployment, or of a variant of it."""
         model = deployment.model
         details = Details(
             kind=deployment.kind,
@@ -87,4 +92,4 @@ class Models:
             capabilities=deployment.capabilities,
             licence=model.licence,
         )
-        return Entry(id=deployment.name, created=self._created, metabolic=details)
+        return Entry(id=name, created=self._created, metabolic=details)

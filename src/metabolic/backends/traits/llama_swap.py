@@ -7,6 +7,7 @@ from metabolic.core.engine import EngineTraits, SpeculationControl
 TRAITS = EngineTraits(
     name="llama-swap",
     title="llama-swap",
+    thinking="template",
     capabilities=("chat", "completions", "embeddings", "json", "json_schema", "logprobs", "tools"),
     state_path="/running",
     speculation=SpeculationControl(granularity="startup", methods=("two models of one file",)),

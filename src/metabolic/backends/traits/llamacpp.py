@@ -7,6 +7,7 @@ from metabolic.core.engine import EngineTraits, MetricNames, SpeculationControl
 TRAITS = EngineTraits(
     name="llamacpp",
     title="llama.cpp",
+    thinking="template",
     capabilities=("chat", "completions", "json", "json_schema", "logprobs", "tools"),
     readings="slots",
     metrics_path="/metrics",

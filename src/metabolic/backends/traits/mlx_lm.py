@@ -7,6 +7,7 @@ from metabolic.core.engine import EngineTraits, SpeculationControl
 TRAITS = EngineTraits(
     name="mlx-lm",
     title="mlx-lm",
+    thinking="template",
     capabilities=("chat", "completions", "tools"),
     speculation=SpeculationControl(
         granularity="request",

@@ -7,6 +7,7 @@ from metabolic.core.engine import EngineTraits, MetricNames, SpeculationControl
 TRAITS = EngineTraits(
     name="sglang",
     title="SGLang",
+    thinking="template",
     capabilities=("chat", "completions", "json", "json_schema", "logprobs", "tools"),
     readings="loads",
     metrics_path="/metrics",

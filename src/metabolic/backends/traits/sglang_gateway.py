@@ -7,6 +7,7 @@ from metabolic.core.engine import EngineTraits, SpeculationControl
 TRAITS = EngineTraits(
     name="sglang-gateway",
     title="SGLang gateway",
+    thinking="template",
     capabilities=("chat", "completions", "json", "json_schema", "tools"),
     speculation=SpeculationControl(granularity="none"),
     cached_tokens="what the engine behind it says",

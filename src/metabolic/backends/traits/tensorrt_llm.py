@@ -7,6 +7,7 @@ from metabolic.core.engine import EngineTraits, MetricNames, SpeculationControl
 TRAITS = EngineTraits(
     name="tensorrt-llm",
     title="TensorRT-LLM",
+    thinking="template",
     capabilities=("chat", "completions", "json", "json_schema", "tools"),
     readings="prometheus",
     metrics_path="/prometheus/metrics",

@@ -7,6 +7,7 @@ from metabolic.core.engine import EngineTraits, MetricNames, SpeculationControl
 TRAITS = EngineTraits(
     name="vllm",
     title="vLLM",
+    thinking="template",
     capabilities=("chat", "completions", "json", "json_schema", "logprobs", "tools"),
     readings="prometheus",
     metrics_path="/metrics",
