@@ -213,3 +213,28 @@ def test_a_remote_call_has_a_wide_range():
     remote = billed(attempt("cloud")).remote_energy
     assert remote.low_j < 0.4 * remote.energy_j
     assert remote.high_j > 4 * remote.energy_j
+
+
+@pytest.mark.parametrize("code", ["lost", "early abort"])
+def test_a_call_that_we_stopped_is_charged_its_prompt_and_what_it_had_written(code):
+    stopped = Failure(kind="cancelled", code=code)
+    made = bill(
+        ask=Ask(id="r", at_s=1.0, input_tokens=100),
+        signals=Signals(task="open_qa"),
+        level="unknown",
+        fleet=FLEET,
+        policy=POLICY,
+        run=Run(
+            decision=Decision(stages=(Stage(deployment="small"),), reference="small"),
+            attempts=(attempt("cloud", failure=stopped, usage=Usage(output_tokens=5)),),
+        ),
+        seconds=2.5,
+    )
+    cost = tokens_usd(PRICE, input_tokens=100, output_tokens=5)
+    assert made.attempts[0].tokens_usd == made.cost.tokens_usd == pytest.approx(cost)
+    assert made.attempts[0].usage == Usage(output_tokens=5)  # nobody reported more
+
+
+def test_a_call_the_client_left_is_not_guessed_at():
+    left = Failure(kind="cancelled", message="client gone")
+    assert receipt(attempt("cloud", failure=left, usage=Usage())).attempts[0].tokens_usd is None

@@ -54,6 +54,26 @@ def test_an_error_event_is_one_event_even_if_the_envelope_has_lines() -> None:
     assert data_of(event) == {"error": {}}
 
 
+def test_what_is_replaced_is_named_by_the_id_of_its_first_chunk() -> None:
+    shown = b': hi\n\ndata: {"id":"chatcmpl-1","created":7,"model":"m","choices":[{}]}\n\n'
+    event = render.replaced(shown)
+    assert event.endswith(b"\n\n")
+    assert data_of(event) == {
+        "id": "chatcmpl-1",
+        "object": "chat.completion.chunk",
+        "created": 7,
+        "model": "m",
+        "choices": [],
+        "metabolic": {"replaced": "chatcmpl-1"},
+    }
+    assert not render.holds_finish(event)
+
+
+def test_what_has_no_id_is_replaced_all_the_same() -> None:
+    for shown in (b"", b": hi\n\n", b"data: nonsense\n\n", b'data: {"id":7}\n\n'):
+        assert data_of(render.replaced(shown))["metabolic"] == {"replaced": ""}
+
+
 def test_models_are_listed_in_order() -> None:
     listed = json.loads(render.models(["auto", "small"], 1_700_000_000))
     assert listed["object"] == "list"

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from metabolic.config import VirtualTable
 from metabolic.core.errors import RequestError, UnknownModel
-from metabolic.core.request import Ask, Request
-from metabolic.gateway.ask import Names, make_ask
+from metabolic.core.request import Ask, Native, Request
+from metabolic.gateway.ask import Delivering, Names, make_ask
 
 NAMES = Names(
     (
@@ -124,3 +124,40 @@ def test_any_header_is_taken_or_refused_and_never_breaks(header: str, value: str
         refused = str(error)
     assert not refused or header.replace("_", "-") in refused
     assert preference is None or 0 <= preference <= 1
+
+
+def native(headers: dict[bytes, bytes], *, default: Delivering = "auto") -> Ask:
+    names = Names((VirtualTable(name="early", delivery="window"),), (), delivery=default)
+    asked = Request(
+        id="mr-1", dialect="chat", model="auto", native=Native(dialect="messages", body=b"{}")
+    )
+    return make_ask(asked, headers, names=names, at_s=1.0, tenant=None, extras=((), None))
+
+
+@pytest.mark.parametrize("word", ["auto", "stream", "hold", "window", "hedge", "replace"])
+def test_every_mode_of_delivery_is_read(word: str) -> None:
+    assert ask(metabolic_delivery=word).delivery == word
+
+
+def test_who_says_nothing_gets_the_virtual_models_delivery_or_the_gateways() -> None:
+    names = Names((VirtualTable(name="early", delivery="window"),), ("small",), delivery="hedge")
+    made = {
+        model: make_ask(
+            Request(id="mr-1", dialect="chat", model=model),
+            {},
+            names=names,
+            at_s=1.0,
+            tenant=None,
+            extras=((), None),
+        ).delivery
+        for model in ("early", "auto", "small")
+    }
+    assert made == {"early": "window", "auto": "hedge", "small": "hedge"}
+
+
+def test_only_chat_completions_can_be_asked_to_take_back() -> None:
+    with pytest.raises(RequestError, match="taken back") as caught:
+        native({b"metabolic-delivery": b"replace"})
+    assert (caught.value.status, caught.value.param) == (400, "metabolic-delivery")
+    assert native({}, default="replace").delivery == "auto"
+    assert native({b"metabolic-delivery": b"window"}).delivery == "window"

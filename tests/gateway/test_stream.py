@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from metabolic.edge import render
 from metabolic.gateway import stream as module
 from metabolic.gateway.stream import EventStream
 from metabolic.testing.runtime import events
@@ -106,3 +107,20 @@ async def test_a_client_that_takes_nothing_is_given_up(monkeypatch: pytest.Monke
     await gone
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+async def test_what_is_taken_back_is_named_and_its_end_is_never_sent() -> None:
+    wire = Wire()
+    one = stream(wire)
+    said, finish = events("a")
+    await one.write(said)
+    await one.write(finish)
+    await one.retract(said)
+    marker = wire.body[len(said) :]
+    assert marker == render.replaced(said)
+    other, end = events("b")
+    await one.write(other)
+    await one.write(end)
+    await one.finish(b'{"decision":"x"}')
+    assert wire.body.count(b'"finish_reason":"stop"') == 1
+    assert wire.body.startswith(said + marker + other)

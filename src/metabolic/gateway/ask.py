@@ -1,6 +1,6 @@
 """From headers and model name to an ``Ask``: what the decision may see of a request."""
 
-__all__ = ["Names", "Virtual", "make_ask", "session"]
+__all__ = ["Delivering", "Names", "Virtual", "make_ask", "session"]
 
 import math
 import re
@@ -17,6 +17,7 @@ from metabolic.core.signals import TASKS
 from metabolic.edge import measure
 
 Delivering = Literal["auto"] | Delivery
+"""How an answer may be asked to leave."""
 
 _WORDS = {
     b"quality": 0.0,
