@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from metabolic.core.metabolic import MetabolicState
 from metabolic.core.request import Ask
@@ -11,6 +12,7 @@ from metabolic.decide.estimate import estimate, prepare, view
 from metabolic.execute.clock import ManualClock
 from metabolic.execute.health import Health
 from metabolic.execute.snapshot import Snapshot, coarse
+from metabolic.execute.waking import Wake
 from metabolic.testing.fleets import deployment, fleet_of, policy_of
 
 
@@ -64,11 +66,17 @@ def test_measured_wakes_are_in_the_load_and_come_before_what_was_foreseen():
         health=Health(ManualClock()),
         states=lambda: (("a", "asleep"),),
     )
-    seen.pace({}, {}, {"a": 7.123})
+    woke = Wake(deployment="a", seconds=7.123, joules=123.4, origin="measured")
+    seen.pace({}, {}, {"a": woke}, frozenset({"a"}))
     load = seen.loads()[0]
     assert (load.wake_s, load.limit, load.tpot_s) == (7.1, None, None)
+    assert (load.wake_j, load.wake_j_origin, load.leaving) == (120.0, "measured", True)
     known = prepare(fleet_of(deployment("a")), policy_of()).known[0]
     asked = view(
         Ask(id="r", at_s=0.0), Signals(), MetabolicState(), prepare(seen.fleet, policy_of())
     )
-    assert estimate(asked, known, load).ttft_s == pytest.approx(7.1)
+    cold = estimate(asked, known, load)
+    assert cold.ttft_s == pytest.approx(7.1)
+    warm = estimate(asked, known, replace(load, state="warm"))
+    assert cold.marginal_energy_j == pytest.approx((warm.marginal_energy_j or 0.0) + 120.0)
+    assert cold.net_usd > warm.net_usd

@@ -3,7 +3,7 @@
 A *herd* is all replicas of one model that may sleep. The rate of calls it gets says how many must
 be awake (``decide.consolidate``); those beyond leave: they get no further work, finish what they
 have, and sleep once they have been idle for as long as waking them again would cost. Where it is
-not known what a replica can do, nobody leaves, and idleness alone decides.
+not known what a replica can do, or that its sleep saves anything, idleness alone decides.
 """
 
 __all__ = ["Herd", "herds", "leaving"]
@@ -23,7 +23,7 @@ _UP = frozenset({"warm", "starting"})
 class Herd(Struct, frozen=True, kw_only=True):
     """Replicas of one model: how many must be awake for what rate, and what follows.
 
-    ``pays_after_s`` is the idle time from which sleep pays; ``None`` is unknown.
+    ``pays_after_s`` is the idle time from which sleep pays; ``None``: unknown, or it never does.
     """
 
     name: str
@@ -46,14 +46,16 @@ def herds(rows: Iterable[Row]) -> tuple[Herd, ...]:
 
 
 def _herd(name: str, rows: list[Row]) -> Herd | None:
-    """Return one herd; ``None`` where its rate is unknown, or what its replicas can do."""
+    """Return one herd; ``None`` where sleep is not known to pay, or too little is known."""
     rates = [row.per_s for row in rows if row.per_s is not None]
     able = [row.item.traits.rate_per_s for row in rows if row.item.traits.rate_per_s]
-    if not rates or not able:
-        return None
-    pool = _pool(name, rows, min(able))
     least = max(row.item.traits.least for row in rows)
-    wanted = needed(pool, sum(rates), least=least)
+    pays, known = _pays_after_s(rows), bool(rates and able)
+    if not least and (pays is None or not known):
+        return None
+    wanted = min(least, len(rows))
+    if known:
+        wanted = needed(_pool(name, rows, min(able)), sum(rates), least=least)
     replicas = tuple(
         Replica(
             name=row.name,
@@ -63,7 +65,6 @@ def _herd(name: str, rows: list[Row]) -> Herd | None:
         )
         for row in rows
     )
-    pays = _pays_after_s(rows)
     return Herd(
         name=name,
         members=tuple(row.name for row in rows),
@@ -90,21 +91,17 @@ def _pool(name: str, rows: list[Row], rate_per_s: float) -> Pool:
 
 
 def _pays_after_s(rows: list[Row]) -> float | None:
-    """Return the longest idle time after which sleep pays for any of them."""
+    """Return the longest idle time after which sleep pays; ``None``: unknown, or it never does."""
     known = [found for row in rows if (found := row.item.traits.pays_after_s()) is not None]
-    finite = [one for one in known if isfinite(one)]
-    return max(finite) if finite else (known[0] if known else None)
+    return max((one for one in known if isfinite(one)), default=None)
 
 
 def leaving(inventory: Inventory, demand: Demand, situation: Situation) -> frozenset[str]:
     """Return the replicas that get no further work: more are awake than are needed.
 
-    Where sleep saves nothing, nobody leaves.
+    Where sleep is not known to save anything, nobody leaves.
     """
     found = herds(rows_of(inventory, demand, situation))
     return frozenset(
-        name
-        for herd in found
-        if herd.pays_after_s is None or isfinite(herd.pays_after_s)
-        for name in herd.moves.leave
+        name for herd in found if herd.pays_after_s is not None for name in herd.moves.leave
     )

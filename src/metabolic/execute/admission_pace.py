@@ -14,6 +14,9 @@ from metabolic.core.fleet import Deployment
 from metabolic.decide.roofline import Constants, Pace, believed, constants, observe, token_s
 
 _LEAST_TOKENS = 2
+_FORGET = 0.05
+"""Weight of the latest answer in the usual lengths."""
+
 _TELLING_TOKENS = 16
 """A whole answer of so many tokens tells what each took."""
 
@@ -36,6 +39,7 @@ class Paces:
         self._paces: dict[str, Pace] = {}
         self._found: dict[str, Constants] = {}
         self._waiting: dict[str, deque[_Span]] = {}
+        self._typical: dict[str, tuple[float, float]] = {}
 
     def saw(self, attempt: Attempt, *, batch: float, began_s: float) -> float | None:
         """Learn from a whole answer; return the seconds of each token, where it was streamed.
@@ -79,11 +83,26 @@ class Paces:
                     first=first,
                     belief=belief,
                 )
+                self._note(name, prompt, output, whole=first)
             self._paces[name] = pace
             found = constants(pace, belief)
             if found is not None:
                 self._found[name] = found
         return bool(waiting)
+
+    def _note(self, name: str, prompt: float, output: float, *, whole: bool) -> None:
+        """Follow the lengths of prompts and answers; a stream's first part has no answer yet."""
+        mean = self._typical.get(name, (prompt, output))
+        if whole:
+            mean = (mean[0] + _FORGET * (prompt - mean[0]), mean[1])
+        if output > 0.0:
+            mean = (mean[0], output if mean[1] <= 0.0 else mean[1] + _FORGET * (output - mean[1]))
+        self._typical[name] = mean
+
+    def typical(self, deployment: str) -> tuple[float, float] | None:
+        """Return the usual tokens of a prompt, less those cached, and of an answer."""
+        found = self._typical.get(deployment)
+        return found if found is not None and found[1] > 0.0 else None
 
     def found(self) -> dict[str, Constants]:
         """Return the constants of every deployment that is known by now."""

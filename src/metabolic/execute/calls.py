@@ -148,12 +148,14 @@ class Calls:
         stall_timeout_s: float,
         metered: frozenset[str] = frozenset(),
         admission: Admission | None = None,
+        kept: frozenset[str] = frozenset(),
     ) -> None:
         """``endpoints`` are those that need no engine; every other deployment is woken.
 
+        ``kept`` are those of ``endpoints`` that may sleep: they are woken too.
         ``metered`` are those that draw from a meter here without a process of ours.
         """
-        self._metered = metered
+        self._metered, self._kept = metered, kept
         self._admission = admission
         self._connect = connect
         self._endpoints = dict(endpoints)
@@ -189,7 +191,7 @@ class Calls:
         began_s = self._clock.monotonic_s() - t0_s
         way = _Way(began_s=began_s, t0_s=t0_s, relay=relay, first=first, watcher=watcher, stop=stop)
         name = call.deployment
-        local = name not in self._endpoints
+        local = name not in self._endpoints or name in self._kept
         self._snapshot.began(name)
         try:
             with self._engines.using(name) if local else nullcontext():
@@ -325,7 +327,7 @@ class Calls:
     async def _reach(self, name: str) -> tuple[Backend, int | None]:
         """Return the backend of a deployment and the pid of its engine, waking it if need be."""
         endpoint = self._endpoints.get(name)
-        if endpoint is None:
+        if endpoint is None or name in self._kept:
             endpoint = await self._engines.ensure(name)
         kept = self._backends.get(name)
         if kept is not None and kept[0] is endpoint:

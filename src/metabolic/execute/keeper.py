@@ -11,6 +11,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Generator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from types import TracebackType
 from typing import Self
 
@@ -19,6 +20,7 @@ import msgspec
 from metabolic.core.errors import EngineError
 from metabolic.core.fleet import Deployment, Endpoint, Situation, State
 from metabolic.core.ports import Clock, Engine
+from metabolic.decide.herds import leaving
 from metabolic.decide.provision import (
     Action,
     Demand,
@@ -26,13 +28,17 @@ from metabolic.decide.provision import (
     Rules,
     Sleep,
     Start,
+    Traits,
     obstacle,
     provision,
 )
-from metabolic.execute.track import Track
+from metabolic.execute.track import Hint, Track
+from metabolic.execute.waking import Wake, WakeMeter, Wakes
 
 _PERIOD_S = 1.0
 _ENSURE_S = 180.0
+_LOOK_S = 5.0
+"""How often engines that others may wake or stop are looked at."""
 _LOG = logging.getLogger("metabolic.execute")
 
 
@@ -41,11 +47,13 @@ class Keeper:
 
     ``engines`` maps deployment names to engines, ``deployments`` says what each takes (others are
     ignored). ``situation`` returns the machine now; ``free_bytes`` the free memory, ``None`` or
-    absent: as the situation has it. Use it as an async context manager, or ``open`` and
-    ``aclose``; it stops no engine, whoever made them does.
+    absent: as the situation has it; ``rooms`` that of GPUs. ``hints`` say what is configured of
+    those that may sleep, ``ability`` how many answers a second one gives in time; ``wakes`` keeps
+    what waking takes, ``energy`` measures its joules. Use it as an async context manager, or
+    ``open`` and ``aclose``; it stops no engine, whoever made them does.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the shell is where everything meets
         self,
         engines: Mapping[str, Engine],
         deployments: tuple[Deployment, ...],
@@ -54,15 +62,26 @@ class Keeper:
         situation: Callable[[], Situation],
         free_bytes: Callable[[], int | None] | None = None,
         rules: Rules | None = None,
+        rooms: Callable[[], tuple[tuple[str, int], ...]] | None = None,
+        hints: Mapping[str, Hint] | None = None,
+        wakes: Wakes | None = None,
+        energy: WakeMeter | None = None,
     ) -> None:
         """Take over ``engines``; nothing starts before ``open``."""
+        self.ability: Callable[[str], float | None] = _unknown
+        self.known, self._energy, self._rooms = wakes or Wakes(), energy, rooms
+        self._leaving: frozenset[str] = frozenset()
+        self.moves: dict[str, int] = {}
+        hinted = hints or {}
         self._clock = clock
         self._situation = situation
         self._free_bytes = free_bytes
         self._rules = rules or Rules()
         ours = sorted((one for one in deployments if one.name in engines), key=_size)
         tracks = (
-            Track(engines[one.name], one, order=order, at_s=clock.now_s())
+            Track(
+                engines[one.name], one, order=order, at_s=clock.now_s(), hint=hinted.get(one.name)
+            )
             for order, one in enumerate(ours)
         )
         self._tracks = {one.name: one for one in sorted(tracks, key=lambda one: one.name)}
@@ -94,7 +113,12 @@ class Keeper:
     async def aclose(self) -> None:
         """Stop keeping; who still waits in ``ensure`` is refused. Engines stay as they are."""
         self._closed = True
-        tasks = [track.task for track in self._tracks.values() if track.task is not None]
+        tasks = [
+            task
+            for track in self._tracks.values()
+            for task in (track.task, track.looking)
+            if task is not None
+        ]
         if self._loop is not None:
             tasks.append(self._loop)
         for task in tasks:
@@ -112,10 +136,17 @@ class Keeper:
         found = (track.endpoint() for track in self._tracks.values())
         return tuple(one for one in found if one is not None)
 
-    def wakes(self) -> dict[str, float]:
-        """Return how long starts take (s), of every engine that was started."""
-        found = {name: track.wake_s for name, track in self._tracks.items()}
-        return {name: seconds for name, seconds in found.items() if seconds is not None}
+    def wakes(self) -> Mapping[str, Wake]:
+        """Return what starts take, of every engine that was started."""
+        return self.known.known()
+
+    def leaving(self) -> frozenset[str]:
+        """Return the replicas that are to sleep soon and get no further work."""
+        return self._leaving
+
+    def traits(self) -> dict[str, Traits]:
+        """Return what is known of each as one that may sleep."""
+        return {name: self._traits(track) for name, track in self._tracks.items()}
 
     def error(self, deployment: str) -> str | None:
         """Return why the last start of ``deployment`` failed; ``None``: it did not."""
@@ -136,6 +167,7 @@ class Keeper:
             yield
             return
         track.in_flight += 1
+        track.asked += 1
         try:
             yield
         finally:
@@ -154,12 +186,13 @@ class Keeper:
         self._notify()
         self._wake.set()
 
-    async def ensure(self, deployment: str, *, timeout_s: float = _ENSURE_S) -> Endpoint:
+    async def ensure(self, deployment: str, *, timeout_s: float | None = None) -> Endpoint:
         """Return where ``deployment`` listens, starting or waking it if need be.
 
         Raises:
             EngineError: it is not local, its start failed, it cannot fit, or it took longer than
-                ``timeout_s``; the message says which.
+                ``timeout_s`` (``None``: three minutes, or as its hand has it); the message says
+                which.
         """
         track = self._tracks.get(deployment)
         if track is None:
@@ -167,6 +200,8 @@ class Keeper:
             raise EngineError(message)
         endpoint = track.endpoint()
         if endpoint is None:
+            if timeout_s is None:
+                timeout_s = max(_ENSURE_S, getattr(track.engine, "start_timeout_s", 0.0))
             endpoint = await self._wait_for(track, self._clock.monotonic_s() + timeout_s)
         track.last_used_s = self._clock.now_s()
         return endpoint
@@ -216,6 +251,7 @@ class Keeper:
         """Look once a second, or when poked."""
         while True:
             self._wake.clear()
+            self._look()
             self.tick()
             self._notify()
             sleep = asyncio.ensure_future(self._clock.sleep(_PERIOD_S))
@@ -231,11 +267,14 @@ class Keeper:
         at_s = self._clock.now_s()
         for track in self._tracks.values():
             track.observe(at_s)
-        leaving = any(one.task is not None and not one.starting for one in self._tracks.values())
-        if leaving or self._closed:
+            track.count(at_s)
+        moving = any(one.task is not None and not one.starting for one in self._tracks.values())
+        if moving or self._closed or not self._tracks:
             return ()
         demand = Demand(uses=tuple(track.use() for track in self._tracks.values()))
-        actions = provision(self._inventory(), demand, self._now(), self._rules)
+        inventory, now = self._inventory(), self._now()
+        self._leaving = leaving(inventory, demand, now)
+        actions = provision(inventory, demand, now, self._rules)
         if any(not isinstance(action, Start) for action in actions):
             actions = tuple(action for action in actions if not isinstance(action, Start))
         return tuple(action for action in actions if self._begin(action))
@@ -244,8 +283,32 @@ class Keeper:
         """Return all engines and the free memory."""
         free = self._free_bytes() if self._free_bytes is not None else None
         return Inventory(
-            items=tuple(track.item() for track in self._tracks.values()), free_bytes=free
+            items=tuple(track.item(self._traits(track)) for track in self._tracks.values()),
+            free_bytes=free,
+            rooms=self._rooms() if self._rooms is not None else (),
         )
+
+    def _traits(self, track: Track) -> Traits:
+        """Return what is known of one as of now."""
+        name = track.name
+        return track.traits(self.known.of(name), self.known.standing(name), self.ability(name))
+
+    def _look(self) -> None:
+        """Look at engines that others may have woken or stopped, side by side, now and then."""
+        at_s = self._clock.now_s()
+        for track in self._tracks.values():
+            look = getattr(track.engine, "look", None)
+            busy = track.task is not None or (track.looking and not track.looking.done())
+            if look is None or busy or at_s < track.look_due_s:
+                continue
+            track.look_due_s = at_s + _LOOK_S
+            looking = track.looking = asyncio.ensure_future(look())
+            looking.add_done_callback(partial(self._looked, track))
+
+    def _looked(self, track: Track, _: object) -> None:
+        """Look again at everything where one look has changed something."""
+        if track.now() != track.state:
+            self.poke()
 
     def _now(self) -> Situation:
         """Return the situation as of this moment."""
@@ -256,25 +319,31 @@ class Keeper:
         track = self._tracks[action.deployment]
         if track.task is not None:
             return False
+        kind = type(action).__name__.lower()
+        self.moves[f"{track.name}.{kind}"] = self.moves.get(f"{track.name}.{kind}", 0) + 1
         _LOG.info(
             "engine %s: %s",
-            action.deployment,
-            type(action).__name__.lower(),
-            extra={"deployment": action.deployment, "why": action.why},
+            track.name,
+            kind,
+            extra={"deployment": track.name, "why": action.why},
         )
-        work: Coroutine[object, object, object]
-        match action:
-            case Start():
-                work, track.starting = track.engine.start(), True
-                track.started_s = self._clock.now_s()
-            case Sleep():
-                work = track.engine.sleep()
-            case _:
-                work = track.engine.stop()
+        track.task = asyncio.ensure_future(self._work(track, action))
         track.observe(self._clock.now_s())
-        track.task = asyncio.ensure_future(work)
         track.task.add_done_callback(lambda task: self._done(track, task))
         return True
+
+    def _work(self, track: Track, action: Action) -> Coroutine[object, object, object]:
+        """Return what an action does."""
+        match action:
+            case Start():
+                track.starting, track.started_s = True, self._clock.now_s()
+                if self._energy is not None:
+                    self._energy.began(track.name)
+                return track.engine.start()
+            case Sleep():
+                return track.engine.sleep()
+            case _:
+                return track.engine.stop()
 
     def _done(self, track: Track, task: asyncio.Task[object]) -> None:
         """Note how an action ended, and look again."""
@@ -285,12 +354,24 @@ class Keeper:
             _LOG.warning("engine %s: %s", track.name, track.error, extra={"deployment": track.name})
             if track.starting:
                 track.failed_start_s = self._clock.now_s()
+            else:
+                track.failed_sleep_s = self._clock.now_s()
         elif track.starting and not task.cancelled():
             track.error = None
-            track.woke(self._clock.now_s())
+            self._woke(track)
         track.task, track.starting = None, False
         track.observe(self._clock.now_s())
         self.poke()
+
+    def _woke(self, track: Track) -> None:
+        """Note what a start took, if it was one."""
+        seconds, joules = track.took_s(self._clock.now_s()), None
+        if self._energy is not None:
+            endpoint, traits = track.engine.endpoint, track.hint.traits
+            pid = None if endpoint is None else endpoint.pid
+            joules = self._energy.ended(track.name, pid=pid, asleep_w=traits.asleep_w)
+        if seconds is not None:
+            self.known.woke(track.name, seconds, joules)
 
     def _notify(self) -> None:
         """Wake everybody who waits in ``ensure``."""
@@ -303,3 +384,8 @@ def _size(deployment: Deployment) -> tuple[int, str]:
     model = deployment.model
     size = deployment.memory_bytes or model.file_bytes or model.total_parameters
     return (size or 0, deployment.name)
+
+
+def _unknown(_: str) -> float | None:
+    """Return ``None``: nobody knows yet what it can do."""
+    return None

@@ -26,6 +26,7 @@ from metabolic.core.receipt import Settlement, Window
 from metabolic.core.request import Usage
 from metabolic.execute.learning import Learner
 from metabolic.execute.settling import Account, Accounts, Call
+from metabolic.execute.waking import Sample
 
 
 class Options(Struct, frozen=True, kw_only=True):
@@ -96,12 +97,13 @@ class EnergyMeter:
         self._meter = meter
         self._clock = clock
         self._closed = closed
-        self.name = meter.name
+        self.name, self.domain = meter.name, meter.domain
         self.accounts = accounts or Accounts(
             settled, linger_s=self._options.linger_s, forget_s=self._options.forget_s
         )
         self.learner = Learner(fleet or {}, domain=meter.domain)
         self._live: dict[str, Call] = {}
+        self._calls = 0
         self._ended: list[Call] = []
         self._held: deque[_Held] = deque()
         self._pids: dict[int, float] = {}
@@ -119,6 +121,13 @@ class EnergyMeter:
     def in_flight(self) -> int:
         """How many calls are in flight."""
         return len(self._live)
+
+    def sample(self, pid: int | None) -> Sample | None:
+        """Read the meter out of turn, with a process's CPU seconds; ``None``: it is lost."""
+        reading = self._meter.read(() if pid is None else (pid,))
+        if reading is None:
+            return None
+        return Sample(reading=reading, in_flight=self.in_flight, calls=self._calls)
 
     def counters(self) -> tuple[tuple[str, float], ...]:
         """Return the totals by name, for metrics."""
@@ -152,6 +161,7 @@ class EnergyMeter:
             self.watch(pid)
         call = Call(call_id, pid, self._clock.monotonic_s(), deployment, prompt_tokens)
         self._live[call_id] = call
+        self._calls += 1
         open_accounts = self.accounts.open
         account = open_accounts.get(call.request)
         if account is None:

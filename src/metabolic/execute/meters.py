@@ -23,6 +23,7 @@ from metabolic.core.request import Usage
 from metabolic.execute.learning import Learned
 from metabolic.execute.meter import EnergyMeter, MeterTotals, Options
 from metabolic.execute.settling import Accounts
+from metabolic.execute.waking import Sample
 
 _WIDE = frozenset({"board", "node"})
 
@@ -103,6 +104,17 @@ class Meters:
         for meter in self._chosen:
             if meter.ended(call_id, usage, first_s):
                 return
+
+    def sample(self, deployment: str, pid: int | None) -> Sample | None:
+        """Read the meter of a deployment out of turn; ``None``: it has none, or it is lost."""
+        meter = self._route.get(deployment)
+        return None if meter is None else meter.sample(pid)
+
+    def sole(self, meter: str) -> str | None:
+        """Return the one deployment that draws from a GPU's meter; ``None``: none, or several."""
+        names = [name for name, one in self._route.items() if one.name == meter]
+        gpu = any(one.name == meter and one.domain == "gpu" for one in self._chosen)
+        return names[0] if gpu and len(names) == 1 else None
 
     def finished(self, request_id: str) -> bool:
         """Note that no call will follow; return whether a settlement will."""

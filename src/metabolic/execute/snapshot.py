@@ -17,6 +17,7 @@ from metabolic.core.ports import Clock
 from metabolic.decide.roofline import Constants
 from metabolic.execute.health import Health
 from metabolic.execute.scrape import Seen, heard
+from metabolic.execute.waking import Wake
 
 _NOTHING: tuple[None, None] = (None, None)
 _MEMORY_STEP_BYTES = 64 * 1024 * 1024
@@ -61,6 +62,12 @@ def _three_digits(found: Constants) -> Constants:
     )
 
 
+def _two_digits(wake: Wake) -> Wake:
+    """Return what waking takes to two digits: no decision hangs on the third."""
+    joules = None if wake.joules is None else float(f"{wake.joules:.2g}")
+    return replace(wake, seconds=float(f"{wake.seconds:.2g}"), joules=joules)
+
+
 class Snapshot:
     """Holds the machine's state, the fleet and the calls in flight."""
 
@@ -86,7 +93,8 @@ class Snapshot:
         self._seen: dict[str, Seen] = {}
         self._paces: dict[str, Constants] = {}
         self._limits: dict[str, int] = {}
-        self._wakes: dict[str, float] = {}
+        self._wakes: dict[str, Wake] = {}
+        self._leaving: frozenset[str] = frozenset()
 
     def began(self, deployment: str) -> None:
         """Count a call in flight."""
@@ -133,10 +141,12 @@ class Snapshot:
         self,
         paces: Mapping[str, Constants],
         limits: Mapping[str, int],
-        wakes: Mapping[str, float] | None = None,
+        wakes: Mapping[str, Wake] | None = None,
+        leaving: frozenset[str] = frozenset(),
     ) -> None:
-        """Take over how fast deployments answer and wake, and how much each may do."""
-        self._wakes = {name: float(f"{one:.2g}") for name, one in (wakes or {}).items()}
+        """Take over how fast deployments answer and wake, how much each may do, who leaves."""
+        self._wakes = {name: _two_digits(one) for name, one in (wakes or {}).items()}
+        self._leaving = leaving
         self._paces = {name: _three_digits(one) for name, one in paces.items()}
         self._limits = dict(limits)
 
@@ -147,7 +157,8 @@ class Snapshot:
     def loads(self) -> tuple[Load, ...]:
         """Return how busy each deployment is, by name."""
         plain = self._plain()
-        if not (self._seen or self._paces or self._limits or self._wakes):
+        known = self._seen or self._paces or self._limits or self._wakes
+        if not (known or self._leaving):
             return plain
         now_s, slots = self._clock.monotonic_s(), self._slots
         return tuple([self._informed(one, now_s, slots[one.deployment]) for one in plain])
@@ -156,16 +167,18 @@ class Snapshot:
         """Return a load with what its engine said, its pace and its limit."""
         name = load.deployment
         seen, pace, limit = self._seen.get(name), self._paces.get(name), self._limits.get(name)
-        wake_s = self._wakes.get(name)
+        wake = self._wakes.get(name)
         if seen is not None:
             load = heard(load, seen, now_s=now_s, slots=slots)
+        if name in self._leaving:
+            load = replace(load, leaving=True)
+        if wake is not None:
+            load = replace(load, wake_s=wake.seconds, wake_j=wake.joules, wake_j_origin=wake.origin)
         if pace is None:
-            plain = limit is None and wake_s is None
-            return load if plain else replace(load, limit=limit, wake_s=wake_s)
+            return load if limit is None else replace(load, limit=limit)
         return replace(
             load,
             limit=limit,
-            wake_s=wake_s,
             ttft_s=pace.overhead_s,
             ttft_per_token_s=pace.prompt_s,
             tpot_s=pace.weights_s,

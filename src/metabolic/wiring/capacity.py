@@ -48,6 +48,7 @@ class Capacity:
         self._pools = [_target(endpoints[one.name]) for one in ours if one.name in endpoints]
         gates = {one.name: self._gate(one) for one in ours}
         self.admission = Admission(gates, Paces(fleet), clock=clock) if table.enabled else None
+        keeper.ability = self.ability
         self.scraper = Scraper(
             self._targets,
             clock=clock,
@@ -127,8 +128,25 @@ class Capacity:
             for name, limit in self.admission.limits().items()
             if limit < self._slots[name]
         }
-        self._snapshot.pace(self.admission.paces.found(), limits, self._keeper.wakes())
+        self._snapshot.pace(
+            self.admission.paces.found(), limits, self._keeper.wakes(), self._keeper.leaving()
+        )
         self.admission.open()
+
+    def ability(self, name: str) -> float | None:
+        """Return how many answers a second a deployment gives in time; ``None`` is unknown.
+
+        As many as it may work on at once, each taking what its answers have shown of late.
+        """
+        if self.admission is None or name not in self.admission.gates:
+            return None
+        gate, typical = self.admission.gates[name], self.admission.paces.typical(name)
+        if typical is None:
+            return None
+        seconds = self.admission.paces.answer_s(
+            name, prompt=typical[0], output=typical[1], batch=gate.flow.limit
+        )
+        return gate.flow.limit / seconds if seconds > 0.0 else None
 
     def _asleep(self, name: str) -> bool:
         """Say whether a deployment was heard to sleep."""

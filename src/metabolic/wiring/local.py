@@ -8,17 +8,21 @@ __all__ = ["LocalFleet"]
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from metabolic.config import Config
 from metabolic.core.errors import EngineError, StoreError
 from metabolic.core.fleet import Deployment, LaunchSpec, Situation, State
+from metabolic.core.hardware import HardwareState
 from metabolic.core.ports import Clock, Engine
+from metabolic.core.receipt import Window
 from metabolic.decide.provision import Rules
 from metabolic.execute.keeper import Keeper
+from metabolic.execute.meters import Meters
 from metabolic.plugins import engine as make_engine
-from metabolic.wiring.fleet import Local
+from metabolic.wiring.fleet import Assembled, Local
+from metabolic.wiring.hands import Sleepers
 from metabolic.wiring.twins import launch_of
 
 if TYPE_CHECKING:
@@ -34,23 +38,32 @@ class LocalFleet:
     def __init__(
         self,
         config: Config,
-        locals_: tuple[Local, ...],
+        assembled: Assembled,
         *,
         store: "ModelStore | None",
         clock: Clock,
         situation: Callable[[], Situation],
+        meters: Meters,
+        hardware: Callable[[], HardwareState],
     ) -> None:
         """Make what is needed; nothing starts before ``open``.
 
-        ``store`` may be ``None`` only without local deployments.
+        ``store`` may be ``None`` only without local deployments. Raises ``ConfigError``: a hand
+        that does not exist, or cannot be made of its options.
         """
+        fleet = {one.name: one for one in assembled.fleet.deployments}
+        self._sleepers = Sleepers(
+            config, fleet, assembled.endpoints, meters=meters, hardware=hardware
+        )
+        self.kept = frozenset(self._sleepers.engines)
+        locals_ = assembled.locals
         self._locals = locals_
         self._fetching: asyncio.Task[None] | None = None
         self._missing: dict[str, list[str]] = {}
         self._store = store
         self._supervisor: Supervisor | None = None
         if store is None or not locals_:
-            self.keeper = Keeper({}, (), clock=clock, situation=situation)
+            self.keeper = self._keeper_of(config, {}, clock, situation, free=None)
             return
         self._supervise(config, store, clock, situation)
 
@@ -81,16 +94,35 @@ class LocalFleet:
         for one in self._locals:
             if store.path(one.model_id) is None:
                 self._missing.setdefault(one.model_id, []).append(one.deployment.name)
-        self.keeper = Keeper(
-            self._supervisor.engines,
-            self.deployments(),
+        self.keeper = self._keeper_of(
+            config, self._supervisor.engines, clock, situation, free=supervisor.free_bytes
+        )
+
+    def _keeper_of(
+        self,
+        config: Config,
+        engines: Mapping[str, Engine],
+        clock: Clock,
+        situation: Callable[[], Situation],
+        *,
+        free: Callable[[], int | None] | None,
+    ) -> Keeper:
+        """Return the keeper of local engines and of those that others started."""
+        hands = self._sleepers
+        return Keeper(
+            {**engines, **hands.engines},
+            (*self.deployments(), *hands.deployments),
             clock=clock,
             situation=situation,
-            free_bytes=supervisor.free_bytes,
+            free_bytes=free,
             rules=Rules(
                 idle_s=config.engines.idle_sleep_s,
                 reserve_bytes=config.engines.memory_reserve_bytes,
             ),
+            rooms=hands.rooms,
+            hints=hands.hints,
+            wakes=hands.wakes,
+            energy=hands.energy,
         )
 
     def open(self) -> None:
@@ -106,12 +138,21 @@ class LocalFleet:
             self._fetching.cancel()
             await asyncio.gather(self._fetching, return_exceptions=True)
         await self.keeper.aclose()
+        await asyncio.to_thread(self.save)
         if self._supervisor is None:
             return
         try:
             await self._supervisor.stop_all()
         except EngineError as exc:
             _LOG.warning("engines did not stop", extra={"reason": str(exc)})
+
+    def saw(self, window: Window) -> None:
+        """Learn from a meter's window what devices draw with nothing to do."""
+        self._sleepers.saw(window, self.keeper)
+
+    def save(self) -> bool:
+        """Keep what is known of waking; return whether that was possible. Blocks."""
+        return self._sleepers.save()
 
     def deployments(self) -> tuple[Deployment, ...]:
         """Return the local deployments."""

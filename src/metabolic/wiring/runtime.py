@@ -81,7 +81,13 @@ class Runtime:
         self._memory = Memory(config)
         self._meter.restore(self._memory.load())
         self._local = LocalFleet(
-            config, assembled.locals, store=store, clock=clock, situation=self._now
+            config,
+            assembled,
+            store=store,
+            clock=clock,
+            situation=lambda: self._snapshot.situation(),  # noqa: PLW0108 - made later
+            meters=self._meter,
+            hardware=self._probe.latest,
         )
         self._snapshot = Snapshot(
             assembled.fleet, clock=clock, health=self._health, states=self._local.keeper.states
@@ -90,7 +96,8 @@ class Runtime:
             assembled.fleet.deployments,
             keeper=self._local.keeper,
             clock=clock,
-            situation=self._now,
+            situation=self._snapshot.situation,
+            seen=self._snapshot.seen,
             reserve_bytes=config.engines.memory_reserve_bytes,
         )
         self._capacity = self._capacity_of(config, assembled)
@@ -149,6 +156,7 @@ class Runtime:
                     name for name in endpoints if self._fleet[name].device is not None
                 ),
                 admission=self._capacity.admission,
+                kept=self._local.kept,
             ),
             validators=tuple(
                 plugins.validator(one.kind, one.options) for one in routing.validators
@@ -290,8 +298,9 @@ class Runtime:
         """Let the ledger know what the meter said."""
         self._ledger.settle(settlement)
 
-    def _learn(self, _: Window) -> None:
+    def _learn(self, window: Window) -> None:
         """Let decisions and bills know what the meters have learned."""
+        self._local.saw(window)
         self._snapshot.learn(self._meter.ratios(), self._meter.exponents())
 
     async def _remember(self) -> None:
@@ -299,6 +308,7 @@ class Runtime:
         while True:
             await self._clock.sleep(_REMEMBER_S)
             await asyncio.to_thread(self._memory.save, self._meter.state())
+            await asyncio.to_thread(self._local.save)
 
     async def _follow(self) -> None:
         """Follow the machine's state, as often as it is read."""
@@ -311,10 +321,6 @@ class Runtime:
         self._state = assess(self._probe.latest(), self._state, self._chooser.policy.profile)
         self._snapshot.see(self._state)
         self._chooser.follow(self._state)
-
-    def _now(self) -> Situation:
-        """Return the situation, for the keeper."""
-        return self._snapshot.situation()
 
     def ask_extras(
         self, request: Request, session: str | None, tenant: str | None
