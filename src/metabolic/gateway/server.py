@@ -6,12 +6,14 @@ import asyncio
 import contextlib
 import gc
 import logging
+import os
 import signal
 import socket
 import sys
 from collections.abc import Callable, Generator
 
 import uvicorn
+from uvicorn.config import STARTUP_FAILURE
 
 from metabolic.config import Config
 from metabolic.core.errors import MetabolicError
@@ -31,6 +33,9 @@ _YOUNG = 50_000
 """So many new containers more than freed ones, before cycles among them are looked for."""
 
 _BACKLOG = 2048
+
+_DOORS = 16
+"""How often the socket is listened to; libuv accepts one connection a turn for each."""
 
 
 class Server(uvicorn.Server):
@@ -80,11 +85,30 @@ class Server(uvicorn.Server):
         if not self.started:
             return
         _log.info("listening", extra={"host": self.config.host, "port": self.port})
+        await self._open_doors()
         if self._beside is not None:
             await self._beside.start_serving()
             self.servers.append(self._beside)
             host = self.app.runtime.config.admin.host
             _log.info("admin listening", extra={"host": host, "port": self.admin_port})
+
+    async def _open_doors(self) -> None:
+        """Listen to the same socket several times: the loop lets in one client a turn for each.
+
+        With one alone, the last of many clients that come to a busy gateway at once waits for
+        seconds (docs/lab-log.md).
+        """
+        loop = asyncio.get_running_loop()
+        listening = self.servers[0].sockets[0]
+
+        def connection() -> asyncio.Protocol:
+            return Protocol(
+                config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+            )
+
+        for _ in range(_DOORS - 1):
+            door = socket.socket(fileno=os.dup(listening.fileno()))
+            self.servers.append(await loop.create_server(connection, sock=door, backlog=_BACKLOG))
 
     async def _bind_beside(self) -> asyncio.Server | None:
         """Bind the admin listener, if one is configured; without its address there is no start."""
@@ -95,7 +119,7 @@ class Server(uvicorn.Server):
             return await bind(self.app.side, table, state=self.server_state)
         except OSError as exc:
             _log.error("no admin listener", extra={"reason": str(exc)})
-            sys.exit(uvicorn.server.STARTUP_FAILURE)
+            sys.exit(STARTUP_FAILURE)
 
     @property
     def admin_port(self) -> int | None:
