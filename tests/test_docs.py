@@ -29,6 +29,7 @@ SECTIONS = {
     "[models]": tables.ModelsTable,
     "[engines]": tables.EnginesTable,
     "[capacity]": tables.CapacityTable,
+    "[speculation]": tables.SpeculationTable,
     "[[deployment]]": tables.DeploymentTable,
     "[[virtual]]": tables.VirtualTable,
     "[[belief]]": tables.BeliefTable,

@@ -13,7 +13,7 @@ from cyclopts.validators import Number
 from metabolic.cli import show
 from metabolic.config import load, override
 from metabolic.core.checking import Checking
-from metabolic.core.decision import Candidate, Decision, Plan, Stage
+from metabolic.core.decision import Candidate, Decision, Plan, Speculation, Stage
 from metabolic.decide.decide import why
 from metabolic.decide.prices import prices
 
@@ -125,8 +125,7 @@ def _choice(decision: Decision) -> Iterator[str]:
     if decision.abstained:
         yield f"no cascade: {decision.abstained}"
     if decision.speculation is not None:
-        wanted = "wanted" if decision.speculation.wanted else "not wanted"
-        yield f"speculation {wanted}: {decision.speculation.why}"
+        yield from _speculation(decision.speculation)
     yield from (f"because  {reason}" for reason in why(decision))
     yield from (f"price    {line}" for line in prices(decision))
 
@@ -138,6 +137,23 @@ def _checks(checking: Checking | None) -> Iterator[str]:
     parts = [f"{one.name} {1e3 * (one.cpu_s + one.wait_s):.3g} ms" for one in checking.parts]
     parts += [f"{name} does not say" for name in checking.unknown]
     yield f"checks   {', '.join(parts)}"
+
+
+def _speculation(found: Speculation) -> Iterator[str]:
+    """Yield whether drafting is wanted, whether it could be had, and the gate's figures."""
+    wanted = "wanted" if found.wanted else "not wanted"
+    who = "" if found.deployment is None else f" at {found.deployment}"
+    hindered = f"; {found.hindered}" if found.hindered else ""
+    yield f"speculation {wanted}{who}: {found.why}{hindered}"
+    if found.gain_ratio is None:
+        return
+    yield (
+        f"  speed-up {found.gain_ratio:.2f} ({found.gain_low_ratio or 0:.2f} to "
+        f"{found.gain_high_ratio or 0:.2f}) = {found.tau_ratio or 0:.2f} tokens a step / "
+        f"(1 + verify {found.verify_ratio or 0:.2f} + draft {found.draft_ratio or 0:.2f}); "
+        f"joules a token x {found.energy_ratio or 0:.2f}; {found.regime}; "
+        + ("prior" if found.key == "prior" else f"{found.steps:.0f} steps of {found.key}")
+    )
 
 
 def _stage(stage: Stage) -> str:

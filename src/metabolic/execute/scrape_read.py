@@ -23,7 +23,9 @@ from metabolic.core.exposition import Sample, parse
 class Observed(Struct, frozen=True, kw_only=True):
     """One reading of an engine; ``None`` is what it does not say.
 
-    The last six are counters since its start. ``drafted`` and ``accepted`` are tokens.
+    From ``prefix_queries`` on they are counters since its start, but for the last two. ``drafted``
+    and ``accepted`` are tokens, ``drafts`` the steps that drafted; ``accept_length`` is the mean of
+    tokens that a step writes.
     """
 
     engine: str
@@ -37,7 +39,9 @@ class Observed(Struct, frozen=True, kw_only=True):
     preemptions: float | None = None
     drafted: float | None = None
     accepted: float | None = None
+    drafts: float | None = None
     hit_ratio: float | None = None
+    accept_length: float | None = None
 
 
 class Dialect(Struct, frozen=True, kw_only=True):
@@ -59,6 +63,8 @@ class Dialect(Struct, frozen=True, kw_only=True):
     preemptions: tuple[str, ...] = ()
     drafted: tuple[str, ...] = ()
     accepted: tuple[str, ...] = ()
+    drafts: tuple[str, ...] = ()
+    accept_length: tuple[str, ...] = ()
     hit_ratio: tuple[str, ...] = ()
 
 
@@ -76,6 +82,7 @@ DIALECTS = (
         preemptions=("vllm:num_preemptions_total", "vllm:num_preemptions"),
         drafted=("vllm:spec_decode_num_draft_tokens_total",),
         accepted=("vllm:spec_decode_num_accepted_tokens_total",),
+        drafts=("vllm:spec_decode_num_drafts_total",),
     ),
     Dialect(
         engine="sglang",
@@ -86,6 +93,8 @@ DIALECTS = (
         kv_capacity=("sglang:max_total_num_tokens",),
         preemptions=("sglang:num_retracted_requests_total", "sglang:num_retracted_reqs_total"),
         hit_ratio=("sglang:cache_hit_rate",),
+        drafts=("sglang:spec_verify_calls_total",),
+        accept_length=("sglang:spec_accept_length",),
     ),
     Dialect(
         engine="llamacpp",
@@ -94,6 +103,7 @@ DIALECTS = (
         waiting=("llamacpp:requests_deferred",),
         drafted=("llamacpp:spec_decode_num_draft_tokens_total", "llamacpp:n_drafted_total"),
         accepted=("llamacpp:spec_decode_num_accepted_tokens_total", "llamacpp:n_accepted_total"),
+        drafts=("llamacpp:spec_decode_num_drafts_total",),
     ),
     Dialect(
         engine="tgi",
@@ -124,6 +134,8 @@ _NAMED = (
     ("preemptions", "preemptions"),
     ("drafted", "draft_tokens"),
     ("accepted", "accepted_tokens"),
+    ("drafts", "drafts"),
+    ("accept_length", "accept_length"),
     ("hit_ratio", "prefix_hit_ratio"),
 )
 """What a dialect calls a figure, and what an engine's traits call it."""
@@ -173,6 +185,8 @@ def _observed(dialect: Dialect, named: Mapping[str, list[Sample]]) -> Observed:
         preemptions=_sum(named, dialect.preemptions),
         drafted=_sum(named, dialect.drafted),
         accepted=_sum(named, dialect.accepted),
+        drafts=_sum(named, dialect.drafts),
+        accept_length=_mean(named, dialect.accept_length),
         hit_ratio=_share(_mean(named, dialect.hit_ratio)),
     )
 

@@ -6,7 +6,7 @@ counts for all of them. A decision gets the one figure that fits its request, as
 which nobody drafts, and nothing done.
 """
 
-__all__ = ["Drafted"]
+__all__ = ["Drafted", "counted"]
 
 from collections.abc import Iterable
 
@@ -25,6 +25,7 @@ from metabolic.decide.acceptance import (
     token_cost,
 )
 from metabolic.decide.drafting import believed_cost
+from metabolic.execute.scrape_read import Observed
 
 _NONE = Acceptance()
 
@@ -159,6 +160,31 @@ class Drafted:
                 )
             made.append(load if known is None else replace(load, drafting=known))
         return tuple(made)
+
+
+def counted(now: Observed, before: Observed | None, tokens: int) -> tuple[float, Drafts | None]:
+    """Return the steps and drafts between two readings of an engine's counters.
+
+    ``None``: nothing was drafted, or the engine was started again. Where it tells only the tokens
+    that a step writes (SGLang), ``tokens`` were drafted at each.
+    """
+    if before is None or now.drafts is None or before.drafts is None:
+        return 0.0, None
+    steps = now.drafts - before.drafts
+    if steps <= 0:
+        return 0.0, None
+    if now.accept_length is not None:
+        drafted, accepted = steps * tokens, steps * max(0.0, now.accept_length - 1.0)
+    else:
+        drafted = (now.drafted or 0.0) - (before.drafted or 0.0)
+        accepted = (now.accepted or 0.0) - (before.accepted or 0.0)
+    if drafted < 0 or accepted < 0:
+        return 0.0, None
+    return steps, Drafts(
+        drafted_tokens=round(drafted),
+        accepted_tokens=min(round(drafted), round(accepted)),
+        drafts=round(steps),
+    )
 
 
 def _path(name: str, task: str, temperature: float | None, input_tokens: int) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from metabolic.core.attempt import Attempt
+from metabolic.core.decision import Speculation
 from metabolic.core.receipt import Receipt, Record
 from metabolic.gateway.seam import Outcome, Serving
 from metabolic.gateway.tally import Counter, Histogram
@@ -123,6 +124,16 @@ class Metrics:
             "Tokens as the engines reported them.",
             ("deployment", "gen_ai_token_type"),
         )
+        self.drafted = self._counter(
+            "metabolic_speculated_tokens",
+            "Tokens that speculation drafted, and those of them that were kept.",
+            ("deployment", "outcome"),
+        )
+        self.speculation = self._counter(
+            "metabolic_speculation_decisions",
+            "Decisions on who can draft: on, off, or wanted so and not to be had.",
+            ("deployment", "outcome"),
+        )
         self.energy = self._counter(
             "metabolic_request_energy_joules", "Joules on provisional receipts.", ("origin",)
         )
@@ -169,6 +180,9 @@ class Metrics:
             for attempt in record.attempts:
                 self._attempt(attempt)
             self._bill(record.receipt)
+            said = record.decision.speculation
+            if said is not None and said.deployment is not None:
+                self.speculation.add((said.deployment, _outcome(said)))
 
     def _count(self, dialect: str, model: str, status: int, seconds: float) -> None:
         """Count one request."""
@@ -215,6 +229,10 @@ class Metrics:
             cached[0] += usage.cached_tokens
         if usage.reasoning_tokens:
             thought[0] += usage.reasoning_tokens
+        drafts = attempt.drafts
+        if drafts is not None:
+            self.drafted.add((call.deployment, "drafted"), drafts.drafted_tokens)
+            self.drafted.add((call.deployment, "accepted"), drafts.accepted_tokens)
 
     def _kinds(self, name: str) -> tuple[_Cell, _Cell, _Cell, _Cell]:
         """Return the series of a deployment's tokens."""
@@ -241,3 +259,9 @@ class Metrics:
             self._power[0] += cost.electricity_usd
         if carbon is not None:
             self.carbon.add((carbon.origin,), carbon.carbon_g)
+
+
+def _outcome(said: Speculation) -> str:
+    """Return what became of a decision on drafting."""
+    outcome = "on" if said.wanted else "off"
+    return outcome if said.applied else f"wanted_{outcome}"

@@ -22,7 +22,9 @@ from metabolic.core.speculation import Drafts
 from metabolic.decide.drafting import is_twin
 from metabolic.decide.twins import Wish, due, saved
 from metabolic.execute.keeper import Keeper
-from metabolic.execute.speculation import Drafted
+from metabolic.execute.scrape import Seen
+from metabolic.execute.scrape_read import Observed
+from metabolic.execute.speculation import Drafted, counted
 
 _NONE = Drafts(drafted_tokens=0, accepted_tokens=0)
 _PERIOD_S = 5.0
@@ -39,9 +41,10 @@ class Speculating:
         keeper: Keeper,
         clock: Clock,
         situation: Callable[[], Situation],
+        seen: Callable[[str], Seen | None],
         reserve_bytes: int,
     ) -> None:
-        """Take the fleet; ``keeper`` starts local twins."""
+        """Take the fleet; ``keeper`` starts local twins, ``seen`` is what engines were heard say."""
         fleet = tuple(deployments)
         self.drafted = Drafted(fleet)
         self._by_name = {one.name: one for one in fleet}
@@ -50,7 +53,8 @@ class Speculating:
         )
         self._local = tuple(one for one in fleet if one.kind == "local" and is_twin(one))
         self._keeper, self._clock, self._situation = keeper, clock, situation
-        self._reserve_bytes = reserve_bytes
+        self._reserve_bytes, self._seen = reserve_bytes, seen
+        self._counters: dict[str, Observed] = {}
         self._saved: dict[str, tuple[float, float]] = {}
 
     def see(self, situation: Situation, request: Request, ask: Ask, signals: Signals) -> Situation:
@@ -109,11 +113,26 @@ class Speculating:
         self._saved[one.name] = saved(ratio, seconds=seconds, since_s=now_s - at_s), now_s
 
     async def run(self) -> None:
-        """Start local twins that have become worth their memory, for ever."""
-        while self._local:
+        """Listen to engines, and start local twins that are worth their memory, for ever."""
+        while self.drafted:
             await self._clock.sleep(_PERIOD_S)
+            self.listen()
             with suppress(EngineError):  # it did not start: its supervisor says why
                 await self.turn()
+
+    def listen(self) -> None:
+        """Learn from the counters of engines whose answers do not say what was drafted."""
+        for name, one in self._by_name.items():
+            if one.drafting is None or name in self._reporting:
+                continue
+            seen = self._seen(name)
+            if seen is None:
+                continue
+            now, before = seen.observed, self._counters.get(name)
+            self._counters[name] = now
+            steps, drafts = counted(now, before, one.drafting.num_speculative_tokens)
+            if drafts is not None:
+                self.drafted.saw_all(name, steps=steps, drafts=drafts)
 
     async def turn(self) -> str | None:
         """Start the twin that is due; return its name. Raises ``EngineError``: it did not start."""
