@@ -11,6 +11,7 @@ from metabolic import __version__
 from metabolic.core.fleet import Load, State
 from metabolic.core.hardware import DeviceState, HardwareState, Reading
 from metabolic.core.metabolic import Level, MetabolicState
+from metabolic.gateway.lane_gauges import lane_families, strong_family
 from metabolic.gateway.seam import Serving
 
 _LEVELS: tuple[str, ...] = get_args(Level)
@@ -101,6 +102,8 @@ class Gauges:
         yield from _hardware(self._runtime.hardware())
         yield from _loads(self._runtime.loads())
         yield _counters(self._runtime)
+        yield from lane_families(self._runtime.lanes())
+        yield strong_family(self._runtime.strong_shares())
 
 
 def _one(

@@ -17,7 +17,7 @@ from metabolic.core.receipt import Receipt, Record
 from metabolic.core.relay import Relay
 from metabolic.core.request import Ask, Request, WarmPrefix
 from metabolic.decide.shadow_totals import Findings
-from metabolic.execute.lane_state import Feedback
+from metabolic.execute.lane_state import Feedback, LaneView
 from metabolic.execute.shadow import Heard
 
 Scope = MutableMapping[str, Any]
@@ -130,6 +130,14 @@ class Serving(Protocol):
 
     def feedback(self, given: Feedback, tenant: str | None) -> bool | None:
         """Take a label; ``None``: no such request of this tenant, false: it had one. Blocks."""
+        ...
+
+    def lanes(self) -> LaneView:
+        """Return the table of lanes, for who watches it."""
+        ...
+
+    def strong_shares(self) -> Iterable[tuple[str | None, float]]:
+        """Return tenants with their share of the largest models, where it is watched."""
         ...
 
     def ready(self) -> bool:

@@ -13,7 +13,7 @@ __all__ = [
 ]
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 
 import msgspec
 from msgspec import Struct
@@ -24,12 +24,13 @@ from metabolic.core.decision import Decision, Stage
 from metabolic.core.errors import MetabolicError
 from metabolic.core.fleet import Deployment, Load, Model, SituationRef
 from metabolic.core.hardware import DeviceState, HardwareState, Reading
+from metabolic.core.lanes import Tally
 from metabolic.core.metabolic import MetabolicState
 from metabolic.core.ports import Sink
 from metabolic.core.receipt import RECORD_SCHEMA, Carbon, Cost, Energy, Receipt, Record
 from metabolic.core.request import Ask, Request, Usage, WarmPrefix
 from metabolic.core.signals import Signals
-from metabolic.execute.lane_state import Feedback
+from metabolic.execute.lane_state import Feedback, LaneView
 
 _USAGE = Usage(input_tokens=7, cached_tokens=2, output_tokens=3, reasoning_tokens=1)
 
@@ -118,6 +119,28 @@ class FakeRuntime:
     def receipt(self, request_id: str) -> Receipt | None:
         """Look in ``receipts``."""
         return self.receipts.get(request_id)
+
+    def lanes(self) -> LaneView:
+        """Return what a keeper with one lane of its tenant's own would show."""
+        names = ("*", "invoices@alice", "invoices@alice+long")
+        return LaneView(
+            tallies=tuple(
+                Tally(lane=name, deployment="small", labels=4.0, correct=3.0, answers=9)
+                for name in names
+            ),
+            epoch=7,
+            version="abc",
+            explored=2,
+            explore_left=98,
+            splits=1,
+            merges=0,
+            left_out=0,
+            peers=1,
+        )
+
+    def strong_shares(self) -> Iterator[tuple[str | None, float]]:
+        """Return one tenant who has asked the largest models half of the time."""
+        yield "alice", 0.5
 
     def ready(self) -> bool:
         """Return ``is_ready``."""
