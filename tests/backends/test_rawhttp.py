@@ -185,6 +185,21 @@ async def test_a_waiter_that_leaves_gives_its_turn_on() -> None:
         assert (await calls[3]).body == b"ok"
 
 
+async def test_who_comes_later_does_not_go_before_those_who_wait() -> None:
+    order: list[int] = []
+
+    async with serving(saying(OK), max_connections=1) as (transport, seen):
+
+        async def again(number: int, times: int) -> None:
+            for _ in range(times):
+                await transport.fetch("GET", "/")
+                order.append(number)
+
+        await asyncio.gather(*(again(number, 5) for number in range(4)))
+    assert order == [0, 1, 2, 3] * 5, "each in its turn, on one connection"
+    assert set(seen) == {0}
+
+
 async def test_closing_ends_those_who_wait_for_a_connection() -> None:
     async with serving(saying(), max_connections=1) as (transport, _):
         calls = [asyncio.ensure_future(transport.fetch("GET", "/")) for _ in range(3)]

@@ -31,7 +31,7 @@ class RawTransport:
         self._idle: list[Connection] = []
         self._all: set[Connection] = set()
         self._connecting = 0
-        self._waiters: deque[asyncio.Future[None]] = deque()
+        self._waiters: deque[asyncio.Future[Connection | None]] = deque()
         self._closed = False
 
     async def fetch(self, method: str, path: str, body: bytes = b"", headers: Own = ()) -> Response:
@@ -70,9 +70,8 @@ class RawTransport:
             connection.abort()
             return
         connection.idle_since_s = connection.loop.time()
-        self._idle.append(connection)
-        if self._waiters:
-            self._wake()
+        if not (self._waiters and self._wake(connection)):
+            self._idle.append(connection)
 
     def lost(self, connection: Connection) -> None:
         """Forget a connection."""
@@ -101,7 +100,7 @@ class RawTransport:
 
     async def _exchange(self, head: bytes, body: bytes, *, streamed: bool) -> Exchange:
         """Send and wait for the whole response (streamed: for its head); replace a stale one."""
-        connection = self._take()
+        connection = None if self._waiters else self._take()
         reused = connection is not None
         if connection is None:
             connection, reused = await self._wait_for_one()
@@ -133,20 +132,36 @@ class RawTransport:
 
         With ``fresh`` it is a new one, for which an idle one makes room.
         """
+        place = self._waiters.append
         while len(self._all) + self._connecting >= self._link.max_connections:
             if fresh and self._idle:
                 self._idle.pop(0).abort()
-            waiter = asyncio.get_running_loop().create_future()
-            self._waiters.append(waiter)
+            waiter: asyncio.Future[Connection | None] = asyncio.get_running_loop().create_future()
+            place(waiter)
             try:
-                await waiter
+                given = await waiter
             except asyncio.CancelledError:
-                if waiter.done() and not waiter.cancelled():
-                    self._wake()
+                self._pass_on(waiter)
                 raise
-            if not fresh and (connection := self._take()) is not None:
+            if fresh:
+                if given is not None:
+                    given.abort()
+            elif given is not None and given.usable:
+                return given, True
+            elif (connection := self._take()) is not None:
                 return connection, True
+            place = self._waiters.appendleft  # it has waited: nobody goes before it
         return await self._connect(), False
+
+    def _pass_on(self, waiter: "asyncio.Future[Connection | None]") -> None:
+        """Give what a waiter that was cancelled had been given to the next."""
+        if not waiter.done() or waiter.cancelled():
+            return
+        given = waiter.result()
+        if given is None:
+            self._wake()
+        else:
+            self.release(given)
 
     async def _connect(self) -> Connection:
         if self._closed:
@@ -171,11 +186,15 @@ class RawTransport:
         self._all.add(connection)
         return connection
 
-    def _wake(self) -> None:
-        """Let one waiter look again (all of them once closed)."""
+    def _wake(self, connection: Connection | None = None) -> bool:
+        """Give the first who waits a connection, or leave to make one (all of them once closed).
+
+        Returns false when nobody waits.
+        """
         while self._waiters:
             waiter = self._waiters.popleft()
             if not waiter.done():
-                waiter.set_result(None)
+                waiter.set_result(connection)
                 if not self._closed:
-                    return
+                    return True
+        return False
