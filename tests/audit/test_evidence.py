@@ -97,7 +97,8 @@ def test_own_prices_go_before_those_that_come_along(tmp_path):
         'as_of = "2026-11-01"\n[[price]]\nmodel = "gpt-4o"\ninput = 1.0\noutput = 2.0\n'
     )
     made = read_prices(path)
-    assert made.find("gpt-4o") == Entry(model="gpt-4o", input=1.0, output=2.0)
+    own = Entry(model="gpt-4o", input=1.0, output=2.0, cheaper="gpt-4o-mini")
+    assert made.find("gpt-4o") == own  # no discount of its own: the older one does not hold
     assert "2026-11-01" in made.as_of
     path.write_text("as_of = 3\n")
     with pytest.raises(ConfigError, match=r"prices\.toml"):

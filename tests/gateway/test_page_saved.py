@@ -9,7 +9,7 @@ from metabolic.core.attempt import Answer, Failure
 from metabolic.core.fleet import Deployment, Model, Price
 from metabolic.core.receipt import AttemptBill, Baseline, Cost, Energy
 from metabolic.core.request import Ask, Usage
-from metabolic.gateway.page.saved import LEAST_GROUPS, saved
+from metabolic.gateway.page.saved import LEAST_GROUPS, Saved, saved
 from metabolic.testing.runtime import fake_record
 
 PRICE = Price(input_usd_per_token=2e-6, output_usd_per_token=8e-6, cached_usd_per_token=1e-6)
@@ -30,7 +30,8 @@ def record(
     energy: Energy | None = None,
     base_j: float | None = None,
     cached: int | None = None,
-    **cost: float | None,
+    electricity_usd: float | None = None,
+    rent_usd: float | None = None,
 ):
     ask = Ask(id=f"r{number}", at_s=float(number), session=session)
     made = fake_record(ask, Answer(call="c0", deployment=by) if answered else None)
@@ -44,7 +45,7 @@ def record(
         made.receipt,
         attempts=(bill,),
         energy=energy,
-        cost=Cost(tokens_usd=spent, **cost),
+        cost=Cost(tokens_usd=spent, electricity_usd=electricity_usd, rent_usd=rent_usd),
         baselines=(Baseline(deployment="api", energy_j=base_j, cost_usd=base),) if answered else (),
     )
     return msgspec.structs.replace(made, receipt=receipt)
@@ -52,6 +53,12 @@ def record(
 
 def usd(*records):
     return saved(records, FLEET, against="best single", unit="usd")
+
+
+def width(found: Saved) -> float:
+    assert found.low is not None
+    assert found.high is not None
+    return found.high - found.low
 
 
 def test_everything_spent_counts_against_the_alternative():
@@ -98,19 +105,23 @@ def test_few_sessions_give_no_interval_however_many_requests():
     apart = usd(*[record(n, spent=float(n % 3)) for n in range(200)])
     assert apart.low is not None
     assert apart.high is not None
+    assert apart.ratio is not None
     assert apart.low < apart.ratio < apart.high
 
 
 def test_repeating_a_sessions_requests_does_not_make_it_surer():
     once = usd(*[record(n, session=f"s{n}", spent=float(n % 4)) for n in range(40)])
     often = usd(*[record(n, session=f"s{n % 40}", spent=float(n % 40 % 4)) for n in range(400)])
-    assert once.high - once.low == pytest.approx(often.high - often.low)
+    assert width(once) == pytest.approx(width(often))
 
 
 @given(st.lists(st.tuples(st.floats(0, 9), st.floats(0.1, 9)), min_size=20, max_size=60))
 def test_the_interval_holds_the_value_and_order_does_not_matter(pairs):
     records = [record(n, spent=a, base=b) for n, (a, b) in enumerate(pairs)]
     found = usd(*records)
+    assert found.ratio is not None
+    assert found.low is not None
+    assert found.high is not None
     assert found.low <= found.ratio <= found.high
     again = usd(*reversed(records))
     assert again.ratio == pytest.approx(found.ratio)

@@ -80,11 +80,11 @@ async def test_one_request_opens_and_holds_no_text():
 
 
 async def test_only_the_last_requests_are_kept_and_none_without_the_page():
-    made = client("[admin]\npage = false\n")
-    await made.chat()
-    assert not made.app.inference.recent
-    assert (await Client(made.app).get("/ui")).status == 404
-    assert client().app.inference.recent.maxlen == 500
+    app = App(FakeRuntime(parse("[admin]\npage = false\n", source="test.toml")))
+    await Client(app).chat()
+    assert not app.inference.recent
+    assert (await Client(app).get("/ui")).status == 404
+    assert App(FakeRuntime()).inference.recent.maxlen == 500
 
 
 @pytest.mark.parametrize(

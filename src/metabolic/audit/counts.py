@@ -148,5 +148,6 @@ def waste(connection: "DuckDBPyConnection") -> tuple[Waste, ...]:
     ):
         if (kind in {"loops", "asked before", "repeated at once"} and not hashed) or not counted:
             continue
-        made.append(Waste(kind=kind, calls=calls, tokens=int(tokens or 0), usd=usd, note=note))
+        known = usd if calls else 0.0
+        made.append(Waste(kind=kind, calls=calls, tokens=int(tokens or 0), usd=known, note=note))
     return tuple(made)

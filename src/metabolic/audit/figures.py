@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from metabolic.account.carbon import carbon_g
 from metabolic.audit.result import Figure, ModelSpend, Origin
+from metabolic.audit.router import Foreseen
 from metabolic.audit.savings import Lane, Savings
 from metabolic.audit.tasks import Sample
 
@@ -33,6 +34,8 @@ def figures(
     found: Savings | None,
     spent: Sequence[ModelSpend],
     money: Money,
+    *,
+    foreseen: Sequence[Foreseen] = (),
 ) -> tuple[Figure, ...]:
     """Return all figures that this log can give."""
     made = [_count("calls", facts["calls"]), _count("failed_calls", facts["failed"] or 0)]
@@ -54,7 +57,26 @@ def figures(
         )
     if found is not None and facts["usd"]:
         made += _savings(facts, found, money)
+    if foreseen:
+        made.append(_foreseen(foreseen, found, sample))
     return tuple(made)
+
+
+def _foreseen(foreseen: Sequence[Foreseen], found: Savings | None, sample: Sample) -> Figure:
+    """Return the share of calls that the models that would save most are foreseen to serve."""
+    wanted = {(one.lane, one.model) for one in (() if found is None else found.possible)}
+    chosen = [one for one in foreseen if (one.lane, one.model) in wanted] or list(foreseen)
+    calls = sum(one.calls for one in chosen)
+    return Figure(
+        name="foreseen_calls_ratio",
+        value=None,
+        unit="of calls",
+        low=sum(one.calls * one.low for one in chosen) / calls,
+        high=sum(one.calls * one.high for one in chosen) / calls,
+        origin="modelled",
+        note=f"good answers that {', '.join(sorted({one.model for one in chosen}))} would have "
+        f"given as well, as {sample.by} foresees it; no label says so",
+    )
 
 
 def _count(name: str, value: float) -> Figure:

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from html import escape
 
 from metabolic.audit.result import Audit, Figure
-from metabolic.audit.svg import bars, intervals
-from metabolic.audit.words import WORDS, amount, said
+from metabolic.audit.svg import bars, columns, intervals
+from metabolic.audit.words import WORDS, amount, foreseen, said
 
 _STYLE = """
 :root{color-scheme:light dark;--ink:#1c2430;--soft:#566070;--line:#d5dae1;--paper:#fff;
@@ -146,7 +146,16 @@ def _policies(audit: Audit) -> str:
 def _lanes(audit: Audit) -> str:
     """Return the table of what is known of each lane with each model."""
     return _table(
-        ("lane", "model", ">calls", ">labels", ">quality lost", ">at most ε?", ">labels to tell"),
+        (
+            "lane",
+            "model",
+            ">calls",
+            ">labels",
+            ">quality lost",
+            ">at most ε?",
+            ">labels to tell",
+            ">as good, foreseen",
+        ),
         [
             (
                 one.lane,
@@ -158,6 +167,7 @@ def _lanes(audit: Audit) -> str:
                 else f"{one.loss:.1%} ({one.loss_low:.1%} to {one.loss_high:.1%})",
                 one.adequate,
                 "–" if one.labels_needed is None else f"{one.labels_needed:,}",
+                foreseen(one),
             )
             for one in audit.lanes
         ],
@@ -235,13 +245,10 @@ def _work(audit: Audit) -> Iterable[str]:
             title="Share of calls by task type",
         )
     if audit.hours:
-        yield "<h2>When</h2>"
-        yield bars(
-            [
-                (f"{hour:02d}:00 UTC", value, f"{value:,.0f}")
-                for hour, value in enumerate(audit.hours)
-            ],
-            title="Calls by hour of the day",
+        yield "<h2>When: calls by hour of the day, UTC</h2>"
+        yield columns(
+            [(f"{hour:02d}", value, f"{value:,.0f}") for hour, value in enumerate(audit.hours)],
+            title="Calls by hour of the day, UTC",
         )
     if audit.waste:
         yield "<h2>What need not have been</h2>"

@@ -12,7 +12,9 @@ from msgspec import Struct
 
 from metabolic.audit.files import Kind, kind_of
 from metabolic.audit.formats import Format, format_named, format_of
+from metabolic.audit.postgres import shown, table_lines
 from metabolic.audit.prepare import csv_lines, document_lines, record_lines, span_lines
+from metabolic.audit.progress import Watch
 from metabolic.audit.reading import access_sql, json_sql
 from metabolic.audit.result import BadRow, Source
 from metabolic.audit.rows import create_sql
@@ -46,21 +48,39 @@ def load(
     connection: "DuckDBPyConnection",
     paths: Sequence[Path],
     *,
+    databases: Sequence[str] = (),
     records: Records | None = None,
-    progress: Callable[[str], None] | None = None,
+    watch: Watch | None = None,
 ) -> Loaded:
-    """Read every file into the table ``calls``; ``records`` opens a ledger's file.
+    """Read every file and database into ``calls``; ``records`` opens a ledger's file.
 
     Raises:
-        ConfigError: a file is nothing that is known, or cannot be read.
+        ConfigError: a file is nothing that is known, or something cannot be read.
     """
     connection.execute(create_sql("calls"))
     sources: list[Source] = []
+    sizes = [path.stat().st_size if path.exists() else 0 for path in paths]
+    whole = max(1, sum(sizes))
     for number, path in enumerate(paths):
-        if progress is not None:
-            progress(f"reading {path.name} ({number + 1} of {len(paths)})")
+        if watch is not None:
+            text = f"reading {path.name} ({number + 1} of {len(paths)})"
+            done = sum(sizes[:number]) / whole
+            watch.begin(text, done_ratio=done, part_ratio=sizes[number] / whole)
         sources.append(_one(connection, path, number, records))
-    return Loaded(sources=tuple(sources), bad=_bad(connection, paths))
+    for number, address in enumerate(databases, start=len(paths)):
+        if watch is not None:
+            watch.begin(f"reading {shown(address)}", done_ratio=None)
+        sources.append(_database(connection, address, number))
+    names = [*(path.name for path in paths), *map(shown, databases)]
+    return Loaded(sources=tuple(sources), bad=_bad(connection, names))
+
+
+def _database(connection: "DuckDBPyConnection", address: str, number: int) -> Source:
+    """Read the rows of a database."""
+    lines = table_lines(address)
+    kind = Kind(shape="document", format="litellm")
+    _through_file(connection, lines, kind, number, sample=1.0, name=shown(address))
+    return _counted(connection, shown(address), "litellm", number)
 
 
 def _one(
@@ -76,13 +96,18 @@ def _one(
     except duckdb.Error as exc:
         message = f"{path}: {str(exc).splitlines()[0]}"
         raise ConfigError(message) from exc
+    return _counted(connection, path.name, name, number)
+
+
+def _counted(connection: "DuckDBPyConnection", path: str, name: str, number: int) -> Source:
+    """Return what became of one source's rows."""
     row = connection.execute(
         """SELECT count(*) FILTER (bad IS NULL), count(*) FILTER (bad <> 'other line'),
         count(*) FILTER (bad = 'other line') FROM calls WHERE file = ?""",
         [number],
     ).fetchone()
     assert row is not None
-    return Source(path=path.name, format=name, rows=row[0], bad=row[1], other=row[2])
+    return Source(path=path, format=name, rows=row[0], bad=row[1], other=row[2])
 
 
 def _read(
@@ -163,6 +188,20 @@ def _prepared(
 ) -> str:
     """Read what must be taken apart first, through a temporary file of lines."""
     name, lines = _taken_apart(path, kind, records)
+    made = _through_file(connection, lines, kind, number, sample=sample, name=str(path))
+    return name or made or "document"
+
+
+def _through_file(
+    connection: "DuckDBPyConnection",
+    lines: Iterable[bytes],
+    kind: Kind,
+    number: int,
+    *,
+    sample: float,
+    name: str,
+) -> str:
+    """Insert lines of JSON; return the name of their format, ``""`` where there are none."""
     descriptor, made = tempfile.mkstemp(suffix=".jsonl", prefix="metabolic-audit-")
     try:
         first = b""
@@ -170,13 +209,13 @@ def _prepared(
             for line in lines:
                 first = first or line
                 file.write(line + b"\n")
-        if first:
-            one = format_named(kind.format) if kind.format else _format_of_line(path, first)
-            _insert(connection, one, _lines(Path(made)), number, sample)
-            name = name or one.name
+        if not first:
+            return ""
+        one = format_named(kind.format) if kind.format else _format_of_line(name, first)
+        _insert(connection, one, _lines(Path(made)), number, sample)
     finally:
         Path(made).unlink()
-    return name or "document"
+    return one.name
 
 
 def _taken_apart(
@@ -195,7 +234,7 @@ def _taken_apart(
     return "metabolic", record_lines(records(path))
 
 
-def _format_of_line(path: Path, line: bytes) -> Format:
+def _format_of_line(path: str, line: bytes) -> Format:
     """Return the format of a document's first row."""
     import msgspec  # noqa: PLC0415 - only for documents
 
@@ -209,7 +248,7 @@ def _format_of_line(path: Path, line: bytes) -> Format:
     return made
 
 
-def _bad(connection: "DuckDBPyConnection", paths: Sequence[Path]) -> tuple[BadRow, ...]:
+def _bad(connection: "DuckDBPyConnection", names: Sequence[str]) -> tuple[BadRow, ...]:
     """Return the reasons with their counts and first lines."""
     found = connection.execute(
         f"""SELECT file, bad, count(*), list_sort(min(line, {_SHOWN_BAD})) FROM calls
@@ -217,6 +256,6 @@ def _bad(connection: "DuckDBPyConnection", paths: Sequence[Path]) -> tuple[BadRo
     ).fetchall()
     rows = cast("list[tuple[int, str, int, list[int]]]", found)
     return tuple(
-        BadRow(path=paths[file].name, reason=reason, rows=count, lines=tuple(lines))
+        BadRow(path=names[file], reason=reason, rows=count, lines=tuple(lines))
         for file, reason, count, lines in rows
     )

@@ -1,6 +1,13 @@
 """What models ask per token, from dated tables; and who they are, whatever the log calls them."""
 
-__all__ = ["Entry", "PriceTable", "read_prices"]
+__all__ = [
+    "Entry",
+    "PriceFile",
+    "PriceTable",
+    "decoded_prices",
+    "read_prices",
+    "shipped_prices",
+]
 
 import re
 from importlib.resources import files
@@ -8,6 +15,7 @@ from pathlib import Path
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from metabolic.account.money import tokens_usd
 from metabolic.core.errors import ConfigError
@@ -69,8 +77,8 @@ class Entry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return fresh * one + cached * kept + output * price.output_usd_per_token
 
 
-class _File(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A file of prices."""
+class PriceFile(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """A file of prices: its date, where they are from, and the entries."""
 
     as_of: str
     source: str = ""
@@ -80,10 +88,13 @@ class _File(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class PriceTable:
     """Entries by name; later tables go before earlier ones."""
 
-    def __init__(self, tables: tuple[_File, ...]) -> None:
+    def __init__(self, tables: tuple[PriceFile, ...]) -> None:
         """Merge tables, the last one first in line."""
         self.as_of = ", ".join(f"{one.as_of} ({one.source or 'own'})" for one in tables)
-        self._entries = {one.model.lower(): one for table in tables for one in table.price}
+        self._entries: dict[str, Entry] = {}
+        for one in (one for table in tables for one in table.price):
+            name = one.model.lower()
+            self._entries[name] = _with(one, self._entries.get(name))
 
     def find(self, model: str) -> Entry | None:
         """Return the entry of a model as a log names it; ``None`` when it is not known.
@@ -100,6 +111,17 @@ class PriceTable:
         return tuple(sorted(self._entries))
 
 
+def _with(new: Entry, old: Entry | None) -> Entry:
+    """Return an entry with what only an older one knew of its model, its prices apart."""
+    if old is None:
+        return new
+    return replace(
+        new,
+        parameters=old.parameters if new.parameters is None else new.parameters,
+        cheaper=old.cheaper if new.cheaper is None else new.cheaper,
+    )
+
+
 def _names(model: str) -> list[str]:
     """Return what a model may be called in a table, most exact first."""
     name = model.lower().strip()
@@ -110,18 +132,36 @@ def _names(model: str) -> list[str]:
     return [name, last, f"{last}-latest", bare, f"{bare}-latest"]
 
 
-def read_prices(path: Path | None = None) -> PriceTable:
-    """Return the prices that come along, with those of a file before them.
+def shipped_prices() -> PriceFile:
+    """Return the table that comes along."""
+    shipped = files("metabolic.audit").joinpath("prices.toml").read_bytes()
+    return msgspec.toml.decode(shipped, type=PriceFile)
+
+
+def decoded_prices(path: Path) -> PriceFile:
+    """Return the table in a file.
 
     Raises:
-        ConfigError: the file cannot be read, or says something else.
+        ConfigError: it cannot be read, or says something else.
     """
-    shipped = files("metabolic.audit").joinpath("prices.toml").read_bytes()
-    tables = [msgspec.toml.decode(shipped, type=_File)]
+    try:
+        return msgspec.toml.decode(path.read_bytes(), type=PriceFile)
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError, ValueError) as exc:
+        message = f"{path}: {exc}"
+        raise ConfigError(message) from exc
+
+
+def read_prices(path: Path | None = None, *, kept: Path | None = None) -> PriceTable:
+    """Return the prices that come along; before them those that were fetched, then a file's.
+
+    ``kept`` is where an update leaves its table (``None``, or no file: there was none).
+
+    Raises:
+        ConfigError: a file cannot be read, or says something else.
+    """
+    tables = [shipped_prices()]
+    if kept is not None and kept.exists():
+        tables.append(decoded_prices(kept))
     if path is not None:
-        try:
-            tables.append(msgspec.toml.decode(path.read_bytes(), type=_File))
-        except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as exc:
-            message = f"{path}: {exc}"
-            raise ConfigError(message) from exc
+        tables.append(decoded_prices(path))
     return PriceTable(tuple(tables))

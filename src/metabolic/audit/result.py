@@ -112,7 +112,9 @@ class LaneEvidence(Struct, frozen=True, kw_only=True):
 
     ``loss`` is the mean quality lost (given answer less the other's), with its simultaneous 95 %
     interval; ``None`` without labels. ``saving_usd`` is on this log, net of the cache.
-    ``labels_needed`` would settle on which side of ε the loss lies.
+    ``labels_needed`` would settle on which side of ε the loss lies. ``foreseen_low`` to
+    ``foreseen_high`` is the share of good answers that a learned router foresees from the other
+    model as well: modelled, where nothing was labelled and the log has text.
     """
 
     lane: str
@@ -125,6 +127,8 @@ class LaneEvidence(Struct, frozen=True, kw_only=True):
     saving_usd: float
     adequate: Literal["yes", "no", "unknown"]
     labels_needed: int | None = None
+    foreseen_low: float | None = None
+    foreseen_high: float | None = None
 
 
 class PolicyOutcome(Struct, frozen=True, kw_only=True):

@@ -4,7 +4,7 @@ __all__ = ["Options", "run"]
 
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,9 @@ from metabolic.audit.figures import Money, figures
 from metabolic.audit.load import Loaded, Records, load
 from metabolic.audit.policies import policies
 from metabolic.audit.prices import Entry, PriceTable
+from metabolic.audit.progress import Tell, Watch
 from metabolic.audit.result import Audit, LaneEvidence, PolicyOutcome
+from metabolic.audit.router import Foreseen, foresee
 from metabolic.audit.savings import ALPHA, Savings, estimate
 from metabolic.audit.tasks import Classify, Sample, classify_sample, task_shares
 from metabolic.audit.verdict import unknowns, verdict
@@ -35,13 +37,16 @@ _MAX_CANDIDATES = 6
 class Options(Struct, frozen=True, kw_only=True):
     """What is asked.
 
-    ``candidates`` are the models that might serve instead (``()``: those that were labelled, else
-    cheaper ones of the log and of the price table). ``epsilon`` is the loss allowed per lane.
+    ``candidates`` are the models that might serve instead, by name, ``catalogue`` those with what
+    they ask (both ``()``: those that were labelled, else cheaper ones of the log and of the price
+    table). ``databases`` are addresses of LiteLLM's. ``epsilon`` is the loss allowed per lane.
     ``memory_mb`` and ``threads`` bound the reader; what does not fit goes to a temporary file.
     """
 
     paths: tuple[Path, ...]
+    databases: tuple[str, ...] = ()
     candidates: tuple[str, ...] = ()
+    catalogue: tuple[Entry, ...] = ()
     epsilon: float = 0.02
     g_per_kwh: float = WORLD_G_PER_KWH
     running_usd_per_month: float = 0.0
@@ -56,7 +61,7 @@ def run(
     prices: PriceTable,
     classify: Classify,
     records: Records | None = None,
-    progress: Callable[[str], None] | None = None,
+    progress: Tell | None = None,
 ) -> Audit:
     """Read the logs and return all there is to say.
 
@@ -77,12 +82,18 @@ def run(
         }
         with duckdb.connect(str(Path(folder) / "rows.duckdb"), config=settings) as connection:
             connection.execute("SET TimeZone = 'UTC'")
-            loaded = load(connection, options.paths, records=records, progress=progress)
+            with Watch(connection, progress) as watch:
+                loaded = load(
+                    connection,
+                    options.paths,
+                    databases=options.databases,
+                    records=records,
+                    watch=watch,
+                )
+                watch.begin("counting", done_ratio=None)
             if not sum(one.rows for one in loaded.sources):
                 message = "no row of these logs could be used" + _why(loaded)
                 raise ConfigError(message)
-            if progress is not None:
-                progress("counting")
             return _analysed(connection, options, loaded, prices, classify, began)
 
 
@@ -112,6 +123,9 @@ def _analysed(
     candidates = _candidates(options, prices, entries, labelled)
     known = entries | {one.model: one for one in candidates}
     sums, found = _savings(connection, options, candidates, known, usd=facts["usd"] is not None)
+    foreseen = () if found is None or sums is None or labelled else foresee(
+        sample.seen, found.lanes, cells=sums.cells, entries=known
+    )  # fmt: skip
     outcomes = () if found is None or sums is None else policies(
         connection, sums, found, entries=known, g_per_kwh=options.g_per_kwh
     )  # fmt: skip
@@ -124,6 +138,7 @@ def _analysed(
         entries=entries,
         facts=facts,
         found=found,
+        foreseen=foreseen,
         outcomes=outcomes,
         began=began,
     )
@@ -141,6 +156,7 @@ class _Analysis(Struct, frozen=True, kw_only=True):
     entries: dict[str, Entry | None]
     facts: dict[str, Any]
     found: Savings | None
+    foreseen: tuple[Foreseen, ...]
     outcomes: tuple[PolicyOutcome, ...]
     began: float
 
@@ -164,12 +180,14 @@ def _audit(connection: "DuckDBPyConnection", made: _Analysis) -> Audit:
         has_labels=made.has_labels,
         sources=made.loaded.sources,
         bad=made.loaded.bad,
-        figures=figures(facts, sample, found, spent, _money(connection, options)),
+        figures=figures(
+            facts, sample, found, spent, _money(connection, options), foreseen=made.foreseen
+        ),
         models=spent,
         tasks=task_shares(connection),
         chains=chains(connection),
         waste=waste(connection),
-        lanes=_evidence(found, options.epsilon),
+        lanes=_evidence(found, options.epsilon, made.foreseen),
         policies=made.outcomes,
         verdict=verdict(found, made.outcomes, epsilon=options.epsilon),
         unknown=_unknown(facts, sample, labels=made.has_labels),
@@ -244,7 +262,7 @@ def _candidates(
     Raises:
         ConfigError: a model that was named has no price.
     """
-    named: dict[str, Entry] = {}
+    named: dict[str, Entry] = {one.model: one for one in options.catalogue}
     for name in options.candidates:
         entry = prices.find(name)
         if entry is None:
@@ -309,11 +327,14 @@ def _hours(connection: "DuckDBPyConnection") -> tuple[float, ...]:
     return tuple(float(found.get(hour, 0)) for hour in range(24))
 
 
-def _evidence(found: Savings | None, epsilon: float) -> tuple[LaneEvidence, ...]:
+def _evidence(
+    found: Savings | None, epsilon: float, foreseen: tuple[Foreseen, ...]
+) -> tuple[LaneEvidence, ...]:
     """Return what is known of each lane with each model, most to save first."""
     if found is None:
         return ()
     alpha = ALPHA / max(1, len(found.lanes))
+    shares = {(one.lane, one.model): (one.low, one.high) for one in foreseen}
     made = [
         LaneEvidence(
             lane=one.lane,
@@ -330,6 +351,8 @@ def _evidence(found: Savings | None, epsilon: float) -> tuple[LaneEvidence, ...]
             if one.loss.low > epsilon
             else "unknown",
             labels_needed=labels_needed(one.loss, epsilon=epsilon, alpha=alpha),
+            foreseen_low=shares.get((one.lane, one.model), (None, None))[0],
+            foreseen_high=shares.get((one.lane, one.model), (None, None))[1],
         )
         for one in found.lanes
     ]

@@ -1,12 +1,13 @@
 """Small figures as SVG text: bars, and bars with an interval. No script, no font, no address."""
 
-__all__ = ["bars", "intervals"]
+__all__ = ["bars", "columns", "intervals"]
 
 from collections.abc import Sequence
 from html import escape
 
 _CHARS = 32
 _WIDTH, _ROW, _LABEL, _VALUE = 720, 26, 220, 110
+_HEIGHT = 156
 
 
 def bars(rows: Sequence[tuple[str, float, str]], *, title: str) -> str:
@@ -23,6 +24,28 @@ def bars(rows: Sequence[tuple[str, float, str]], *, title: str) -> str:
             f'<text x="{_LABEL + width + 6:.1f}" y="{y + 17}">{escape(said)}</text>',
         ]
     return _figure(parts, len(rows), title)
+
+
+def columns(rows: Sequence[tuple[str, float, str]], *, title: str) -> str:
+    """Return columns side by side: label below, value (0 or more) as height, in words on hover."""
+    most = max((value for _, value, _ in rows), default=0.0) or 1.0
+    step = _WIDTH / max(1, len(rows))
+    top = max(range(len(rows)), key=lambda at: rows[at][1], default=0)
+    parts: list[str] = []
+    for number, (label, value, said) in enumerate(rows):
+        height = max(1.0, (_HEIGHT - 2 * _ROW) * value / most)
+        middle = (number + 0.5) * step
+        parts += [
+            f'<rect class="bar" x="{number * step + 2:.1f}" y="{_HEIGHT - _ROW - height:.1f}" '
+            f'width="{step - 4:.1f}" height="{height:.1f}"><title>{escape(said)}</title></rect>',
+            f'<text x="{middle:.1f}" y="{_HEIGHT - 8}" text-anchor="middle">{escape(label)}</text>',
+        ]
+        if number == top:
+            y = _HEIGHT - _ROW - height - 6
+            parts.append(
+                f'<text x="{middle:.1f}" y="{y:.1f}" text-anchor="middle">{escape(said)}</text>'
+            )
+    return _figure(parts, _HEIGHT / _ROW, title)
 
 
 def intervals(rows: Sequence[tuple[str, float | None, float, float, str]], *, title: str) -> str:
@@ -50,8 +73,8 @@ def intervals(rows: Sequence[tuple[str, float | None, float, float, str]], *, ti
     return _figure(parts, len(rows), title)
 
 
-def _figure(parts: Sequence[str], rows: int, title: str) -> str:
-    height = max(1, rows) * _ROW
+def _figure(parts: Sequence[str], rows: float, title: str) -> str:
+    height = round(max(1, rows) * _ROW)
     body = "".join(parts)
     return (
         f'<svg viewBox="0 0 {_WIDTH} {height}" role="img" aria-label="{escape(title)}">'

@@ -1,6 +1,6 @@
 """Task type and difficulty of a sample of prompts, and which of them need no model."""
 
-__all__ = ["Classify", "Sample", "classify_sample", "task_shares"]
+__all__ = ["Classify", "Prompt", "Sample", "classify_sample", "task_shares"]
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -21,12 +21,30 @@ _NO_MODEL = r"""(?i)^\s*(what\s+is|what's|calculate|compute|evaluate|solve|how\s
 """Plain arithmetic and nothing else: the one kind that is certain without a model."""
 
 
+class Prompt(Struct, frozen=True, kw_only=True, gc=False):
+    """What was seen in a prompt that so many calls had: no text.
+
+    ``kinds`` are the chances of simple, medium and complex; ``odds`` those of a good answer beside
+    an average prompt's, for a tiny, small, medium and large model (``()``: nobody knows).
+    """
+
+    lane: str
+    calls: int
+    kinds: tuple[float, float, float]
+    odds: tuple[float, ...] = ()
+
+
 class Sample(Struct, frozen=True, kw_only=True):
-    """What classifying a sample gave: prompts read, and how many of them need no model."""
+    """What classifying a sample gave: prompts read, and how many of them need no model.
+
+    ``seen`` are the different ones; ``by`` names the classifier.
+    """
 
     prompts: int
     no_model: int
     complete: bool
+    seen: tuple[Prompt, ...] = ()
+    by: str = ""
 
 
 def classify_sample(connection: "DuckDBPyConnection", classify: Classify) -> Sample:
@@ -36,12 +54,17 @@ def classify_sample(connection: "DuckDBPyConnection", classify: Classify) -> Sam
     connection.execute("""CREATE TABLE seen (text VARCHAR, lane VARCHAR, simple FLOAT,
         complex FLOAT)""")
     texts = connection.execute(
-        "SELECT DISTINCT text FROM calls WHERE bad IS NULL AND text IS NOT NULL"
+        """SELECT text, count(*), any_value(lane) FROM calls
+        WHERE bad IS NULL AND text IS NOT NULL GROUP BY text ORDER BY text"""
     ).fetchall()
     found: list[tuple[str, str, float, float]] = []
-    for (text,) in texts:
+    seen: list[Prompt] = []
+    by = ""
+    for text, calls, lane in texts:
         signals = classify(text)
+        by = signals.classifier
         found.append((text, signals.lane, signals.p_simple, signals.p_complex))
+        seen.append(_seen(signals, calls, lane))
     if found:
         connection.executemany("INSERT INTO seen VALUES (?, ?, ?, ?)", found)
     connection.execute("""INSERT INTO lanes SELECT file, line, coalesce(calls.lane, seen.lane),
@@ -54,7 +77,19 @@ def classify_sample(connection: "DuckDBPyConnection", classify: Classify) -> Sam
     ).fetchone()
     assert row is not None
     connection.execute("DROP TABLE seen")
-    return Sample(prompts=row[0], no_model=row[1], complete=row[0] == row[2])
+    return Sample(
+        prompts=row[0], no_model=row[1], complete=row[0] == row[2], seen=tuple(seen), by=by
+    )
+
+
+def _seen(signals: Signals, calls: int, lane: str | None) -> Prompt:
+    """Return what was seen; the log's own lane goes before the classifier's."""
+    return Prompt(
+        lane=lane or signals.lane,
+        calls=calls,
+        kinds=(signals.p_simple, signals.p_medium, signals.p_complex),
+        odds=signals.odds_ratio,
+    )
 
 
 def task_shares(connection: "DuckDBPyConnection") -> tuple[TaskShare, ...]:

@@ -1,8 +1,8 @@
 """Figures in words: what each is called, and numbers as people read them."""
 
-__all__ = ["WORDS", "amount", "said"]
+__all__ = ["WORDS", "amount", "foreseen", "said"]
 
-from metabolic.audit.result import Figure
+from metabolic.audit.result import Figure, LaneEvidence
 
 _WHOLE = 100
 
@@ -24,6 +24,7 @@ WORDS = {
     "carbon_g": "carbon",
     "net_saving_ratio": "net saving",
     "movable_calls_ratio": "calls that smaller models could have served",
+    "foreseen_calls_ratio": "the same, as a learned router foresees it",
     "net_saving_usd_per_month": "net saving per month",
     "break_even_ratio": "saving at which it breaks even",
 }
@@ -42,9 +43,11 @@ def amount(value: float | None) -> str:
 
 def said(one: Figure) -> str:
     """Return a figure with its interval and unit."""
-    share = one.unit.startswith("of ")
+    share, counted = one.unit.startswith("of "), one.unit in {"calls", "tokens"}
 
     def number(value: float) -> str:
+        if counted:
+            return f"{value:,.0f}"
         return f"{value:.1%}" if share else amount(value)
 
     unit = f" {one.unit}"
@@ -54,3 +57,10 @@ def said(one: Figure) -> str:
     if one.value is None:
         return f"{spread or 'not known'}{unit}"
     return f"{number(one.value)}{unit}" + (f" ({spread})" if spread else "")
+
+
+def foreseen(one: LaneEvidence) -> str:
+    """Return what a learned router foresees of a lane with a model, as a range."""
+    if one.foreseen_low is None or one.foreseen_high is None:
+        return "–"
+    return f"{one.foreseen_low:.0%} to {one.foreseen_high:.0%} (modelled)"

@@ -4,7 +4,6 @@ __all__ = ["audit"]
 
 import os
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -12,30 +11,28 @@ import msgspec
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from metabolic import plugins
 from metabolic.account.zones import WORLD_G_PER_KWH, intensity_of
+from metabolic.audit.catalogue import Catalogue
+from metabolic.audit.postgres import is_database
+from metabolic.audit.price_update import kept_path
 from metabolic.audit.prices import read_prices
 from metabolic.audit.result import Audit
 from metabolic.audit.run import Options, run
-from metabolic.audit.tasks import Classify
-from metabolic.audit.words import WORDS, amount, said
-from metabolic.cli import show
-from metabolic.cli.ledgers import open_ledger
-from metabolic.config import load
+from metabolic.cli.audit_inputs import Bar, candidates_in, files_of, records, router
+from metabolic.cli.audit_tables import print_audit
 from metabolic.core.errors import ConfigError
-from metabolic.core.receipt import Record
-from metabolic.core.request import Message, Request, Text
 
 Ratio = Annotated[float, Parameter(validator=Number(gte=0, lte=1))]
 
 
 def audit(  # noqa: PLR0913 - each is an option of the command
-    logs: Annotated[tuple[Path, ...], Parameter(negative="")],
+    logs: Annotated[tuple[str, ...], Parameter(negative="")],
     /,
     *,
     html: Path | None = None,
     prices: Path | None = None,
     candidate: tuple[str, ...] = (),
+    catalogue: Path | None = None,
     epsilon: Ratio = 0.02,
     zone: str | None = None,
     running: Annotated[float, Parameter(validator=Number(gte=0))] = 0.0,
@@ -51,10 +48,11 @@ def audit(  # noqa: PLR0913 - each is an option of the command
     and Parquet, packed or not. Needs the extra `audit`. Nothing leaves the machine.
 
     Args:
-        logs: Files, or folders of files.
+        logs: Files, folders of files, or a LiteLLM database: postgresql://HOST/NAME.
         html: Write a report as one self-contained HTML file.
-        prices: A table of prices that goes before the one that comes along (TOML).
+        prices: Prices that go before those that came along or were fetched (TOML).
         candidate: A model that might serve instead; may be repeated.
+        catalogue: Models that might serve instead: a configuration's deployments, or prices (TOML).
         epsilon: The loss of quality that is allowed in each lane.
         zone: The grid's zone, two letters (else the world's average).
         running: What running the change costs, in USD a month.
@@ -63,10 +61,19 @@ def audit(  # noqa: PLR0913 - each is an option of the command
         seed: Of the bootstrap.
         json: Print one JSON object instead of tables.
     """
-    classify = _classifier()
+    paths = files_of(Path(one) for one in logs if not is_database(one))
+    databases = tuple(one for one in logs if is_database(one))
+    if not paths and not databases:
+        message = "no logs: name files or folders"
+        raise ConfigError(message)
+    models = Catalogue(entries=()) if catalogue is None else candidates_in(catalogue)
+    if models.left_out:
+        print(f"no price, left out: {', '.join(models.left_out)}", file=sys.stderr)
     options = Options(
-        paths=_files(logs),
+        paths=paths,
+        databases=databases,
         candidates=candidate,
+        catalogue=models.entries,
         epsilon=epsilon,
         g_per_kwh=_intensity(zone),
         running_usd_per_month=running,
@@ -74,16 +81,15 @@ def audit(  # noqa: PLR0913 - each is an option of the command
         threads=threads or min(4, os.cpu_count() or 1),
         seed=seed,
     )
-    progress = _progress if sys.stderr.isatty() else None
-    found = run(
-        options, prices=read_prices(prices), classify=classify, records=_records, progress=progress
-    )
+    table = read_prices(prices, kept=kept_path())
+    with Bar() as bar:
+        found = run(options, prices=table, classify=router(), records=records, progress=bar.tell)
     if html is not None:
         _write(html, found)
     if json:
         sys.stdout.write(msgspec.json.encode(found).decode() + "\n")
     else:
-        _print(found)
+        print_audit(found)
 
 
 def _write(path: Path, found: Audit) -> None:
@@ -101,22 +107,6 @@ def _write(path: Path, found: Audit) -> None:
         raise ConfigError(message) from exc
 
 
-def _files(paths: Iterable[Path]) -> tuple[Path, ...]:
-    """Return all files, those of folders by name.
-
-    Raises:
-        ConfigError: there are none.
-    """
-    found: list[Path] = []
-    for path in paths:
-        inside = path.rglob("*") if path.is_dir() else (path,)
-        found += sorted(one for one in inside if not one.is_dir() and not one.name.startswith("."))
-    if not found:
-        message = "no logs: name files or folders"
-        raise ConfigError(message)
-    return tuple(found)
-
-
 def _intensity(zone: str | None) -> float:
     """Return grams per kWh. Raises ``ConfigError`` for a zone that is not known."""
     if zone is None:
@@ -126,130 +116,3 @@ def _intensity(zone: str | None) -> float:
         message = f'no grid "{zone}": write a country as two letters, such as DE'
         raise ConfigError(message)
     return found.g_per_kwh
-
-
-def _classifier() -> Classify:
-    """Return what reads prompts: the rules."""
-    made = plugins.classifier("rules")
-
-    def classify(text: str) -> object:
-        message = Message(role="user", content=(Text(text=text),))
-        return made.classify(Request(id="log", dialect="chat", model="log", messages=(message,)))
-
-    return classify  # type: ignore[return-value]
-
-
-def _records(path: Path) -> Iterable[Record]:
-    """Iterate over a ledger's records."""
-    opened = open_ledger(path, load(None))
-    try:
-        yield from opened.records()
-    finally:
-        opened.close()
-
-
-def _progress(text: str) -> None:
-    print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
-
-
-def _print(found: Audit) -> None:
-    """Print an audit for people."""
-    if sys.stderr.isatty():
-        print("\r\033[K", end="", file=sys.stderr)
-    console = show.console()
-    console.print(f"{found.verdict.word.upper()}: {found.verdict.sentence}", markup=False)
-    for one in found.verdict.reasons:
-        console.print(f"  {one}", markup=False)
-    rows = (
-        (WORDS.get(one.name, one.name), said(one), one.origin, one.note) for one in found.figures
-    )
-    console.print(show.table(f"Figures ({found.seconds:.1f} s)", ("", "value", "origin", ""), rows))
-    _print_policies(found)
-    _print_spending(found)
-    for line in found.unknown:
-        console.print(f"not known: {line}")
-    sources = (
-        (one.path, one.format, f"{one.rows:,}", f"{one.bad:,}", f"{one.other:,}")
-        for one in found.sources
-    )
-    heads = ("file", "format", ">rows", ">bad", ">other lines")
-    console.print(show.table("Read", heads, sources))
-    if found.bad:
-        bad = (
-            (one.path, one.reason, f"{one.rows:,}", ", ".join(map(str, one.lines)))
-            for one in found.bad
-        )
-        console.print(show.table("Not used", ("file", "why", ">rows", "first lines"), bad))
-
-
-def _print_policies(found: Audit) -> None:
-    """Print what would be saved, and the evidence."""
-    console = show.console()
-    if found.policies:
-        rows = (
-            (
-                one.policy,
-                amount(one.usd),
-                f"{one.saving_low:.1%} to {one.saving_high:.1%}",
-                "not known" if one.loss is None else f"{one.loss:.1%}",
-                one.note,
-            )
-            for one in found.policies
-        )
-        heads = ("policy", ">USD", ">saved, net", ">quality lost", "")
-        console.print(show.table("Policies on this log", heads, rows))
-    if found.lanes:
-        lanes = (
-            (
-                one.lane,
-                one.model,
-                f"{one.calls:,}",
-                f"{one.labels:,}",
-                "not known"
-                if one.loss is None
-                else f"{one.loss:.1%} ({one.loss_low:.1%} to {one.loss_high:.1%})",
-                one.adequate,
-                "–" if one.labels_needed is None else f"{one.labels_needed:,}",
-            )
-            for one in found.lanes[:20]
-        )
-        heads = (
-            "lane",
-            "model",
-            ">calls",
-            ">labels",
-            ">lost",
-            f"≤ {found.epsilon:.0%}?",
-            ">needed",
-        )
-        console.print(show.table("Evidence", heads, lanes))
-
-
-def _print_spending(found: Audit) -> None:
-    """Print models, chains, tasks and waste."""
-    console = show.console()
-    models = (
-        (one.model, f"{one.calls:,}", f"{one.input_tokens:,}", f"{one.cached_tokens:,}",
-         f"{one.output_tokens:,}", amount(one.usd), one.price)
-        for one in found.models
-    )  # fmt: skip
-    heads = ("model", ">calls", ">input", ">cached", ">output", ">USD", "price in / out per Mtok")
-    console.print(show.table("Models", heads, models))
-    chains = (
-        (one.kind, f"{one.count:,}", f"{one.calls_p50:g}", f"{one.calls_p95:g}",
-         amount(one.usd_mean), "–" if one.multiplier is None else f"{one.multiplier:.1f}x",
-         one.paper)
-        for one in found.chains
-    )  # fmt: skip
-    heads = ("chain", ">count", ">calls p50", ">p95", ">USD mean", ">times a call", "paper")
-    console.print(show.table("Chains", heads, chains))
-    tasks = (
-        (one.task, f"{one.calls:,}", f"{one.share_ratio:.1%}", amount(one.usd))
-        for one in found.tasks[:15]
-    )
-    console.print(show.table("Tasks", ("task", ">calls", ">share", ">USD"), tasks))
-    wasted = (
-        (one.kind, f"{one.calls:,}", f"{one.tokens:,}", amount(one.usd), one.note)
-        for one in found.waste
-    )
-    console.print(show.table("Waste (may overlap)", ("", ">calls", ">tokens", ">USD", ""), wasted))

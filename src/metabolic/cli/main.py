@@ -19,6 +19,7 @@ COMMANDS = (
     ("explain", "metabolic.cli.explain:explain", "Show how a prompt would be routed, and why."),
     ("receipts", "metabolic.cli.receipts:receipts", "Show what requests took."),
     ("audit", "metabolic.cli.audit:audit", "What a log cost, and what a change would save."),
+    ("prices", "metabolic.cli.prices:app", "Show and update the prices that audits go by."),
     ("calibrate", "metabolic.cli.calibrate:calibrate", "Certify which drafts may be kept."),
     ("lanes", "metabolic.cli.lanes:lanes", "Show what is known of each lane; pin one."),
     ("replay", "metabolic.cli.replay:replay", "Fold stored records again and compare."),

@@ -57,5 +57,5 @@ async def bind(side: Side, table: AdminTable, *, state: ServerState) -> asyncio.
 
     loop = asyncio.get_running_loop()
     return await loop.create_server(
-        connection, host=table.host, port=table.port, start_serving=False
+        connection, host=table.host, port=table.port or 0, start_serving=False
     )
