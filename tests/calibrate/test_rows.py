@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metabolic.calibrate.rows import Labelled, from_ledger, labelled, loss_of, read, thin
+from metabolic.calibrate.labels import from_ledger
+from metabolic.calibrate.rows import Labelled, labelled, loss_of, read, thin
 from metabolic.core.errors import ConfigError
 from metabolic.core.receipt import Record
 from metabolic.ledger.memory import Options, create

@@ -1,16 +1,18 @@
-"""Labelled rows, from a file alone or from a file of labels and the ledger's records.
+"""Labelled rows of a file; ``calibrate.labels`` joins them with the ledger's records.
 
 A row needs a score of the draft and what the labeller thinks of it against the reference's answer:
 either ``preference`` (``draft``, ``reference``, ``tie``, or a number from -1 to 1: the loss) or
 ``correct_small`` and ``correct_large`` (true, false, or a share). ``score`` may be empty: such a
-draft is never kept. Columns Metabolic does not know are left alone.
+draft is never kept. ``logprobs`` (the draft's token log-probabilities) or ``first_8``,
+``first_16``, ``first_32``, ``first_64`` (the means of its first tokens) are for checkpoints.
+Columns Metabolic does not know are left alone.
 """
 
-__all__ = ["Labelled", "from_ledger", "labelled", "loss_of", "read", "thin"]
+__all__ = ["Labelled", "labelled", "loss_of", "number_of", "propensity_of", "read", "thin"]
 
 import csv
 import random
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,7 +20,7 @@ import msgspec
 from msgspec import Struct
 
 from metabolic.core.errors import ConfigError
-from metabolic.core.receipt import Record
+from metabolic.decide.tokens import FIRST, firsts_of
 
 _LOSSES = {
     "draft": -1.0,
@@ -30,8 +32,6 @@ _LOSSES = {
     "both": 0.0,
     "neither": 0.0,
 }
-_ALONE = frozenset({"correct", "score"})
-_COMPARED = frozenset({"preference", "correct_small", "correct_large"})
 _WORDS = {"true": 1.0, "false": 0.0, "yes": 1.0, "no": 0.0}
 
 
@@ -40,7 +40,9 @@ class Labelled(Struct, frozen=True, kw_only=True):
 
     ``loss`` is in [-1, 1], 1 where the reference is preferred. ``propensity`` is the probability
     with which this row was chosen to be labelled; ``deployment`` and ``reference`` are ``None``
-    where the file does not say.
+    where the file does not say. ``firsts`` are the means of the draft's first tokens, as in
+    ``LogprobSummary.first``. ``bounded``: only one of the answers was labelled, and ``loss`` is the
+    most that keeping the draft can have lost.
     """
 
     lane: str
@@ -49,6 +51,8 @@ class Labelled(Struct, frozen=True, kw_only=True):
     propensity: float = 1.0
     deployment: str | None = None
     reference: str | None = None
+    firsts: tuple[float, ...] = ()
+    bounded: bool = False
 
 
 def read(path: Path) -> list[dict[str, Any]]:
@@ -91,26 +95,48 @@ def _parquet(path: Path) -> list[dict[str, Any]]:
         raise ConfigError(message) from exc
 
 
-def labelled(rows: Iterable[Mapping[str, Any]], *, source: str) -> list[Labelled]:
+def labelled(
+    rows: Iterable[Mapping[str, Any]], *, source: str, labeller: str | None = None
+) -> list[Labelled]:
     """Return rows of a file as labelled rows; a row without a lane is of lane ``*``.
+
+    Rows that say ``by`` whom they were labelled count only if that is ``labeller``.
 
     Raises:
         ConfigError: a row has no label, or a figure that is out of range.
     """
     made: list[Labelled] = []
     for number, row in enumerate(rows, start=1):
+        if labeller is not None and row.get("by", labeller) != labeller:
+            continue
         where = f"{source}: row {number}"
         made.append(
             Labelled(
                 lane=str(row.get("lane") or "*"),
-                confidence=_number(row.get("score"), f"{where}: score"),
+                confidence=number_of(row.get("score"), f"{where}: score"),
                 loss=loss_of(row, where),
-                propensity=_propensity(row, where),
+                propensity=propensity_of(row, where),
                 deployment=row.get("deployment") or None,
                 reference=row.get("reference") or None,
+                firsts=_firsts(row, where),
             )
         )
     return made
+
+
+def _firsts(row: Mapping[str, Any], where: str) -> tuple[float, ...]:
+    """Return the means of the draft's first tokens, as far as the row has them."""
+    logprobs = row.get("logprobs")
+    if isinstance(logprobs, Sequence) and not isinstance(logprobs, str):
+        known = [number_of(one, f"{where}: logprobs") for one in cast("Sequence[object]", logprobs)]
+        return firsts_of([one for one in known if one is not None])
+    made: list[float] = []
+    for count in FIRST:
+        mean = number_of(row.get(f"first_{count}"), f"{where}: first_{count}")
+        if mean is None:
+            break
+        made.append(mean)
+    return tuple(made)
 
 
 def loss_of(row: Mapping[str, Any], where: str) -> float:
@@ -127,10 +153,10 @@ def loss_of(row: Mapping[str, Any], where: str) -> float:
     preference = row.get("preference")
     if preference not in {None, ""}:
         known = _LOSSES.get(str(preference).strip().lower())
-        loss = known if known is not None else _number(preference, f"{where}: preference")
+        loss = known if known is not None else number_of(preference, f"{where}: preference")
     else:
-        small = _number(row.get("correct_small"), f"{where}: correct_small")
-        large = _number(row.get("correct_large"), f"{where}: correct_large")
+        small = number_of(row.get("correct_small"), f"{where}: correct_small")
+        large = number_of(row.get("correct_large"), f"{where}: correct_large")
         loss = None if small is None or large is None else large - small
     if loss is None:
         message = f"{where}: no label: give preference, or correct_small and correct_large"
@@ -141,7 +167,7 @@ def loss_of(row: Mapping[str, Any], where: str) -> float:
     return loss
 
 
-def _number(value: object, where: str) -> float | None:
+def number_of(value: object, where: str) -> float | None:
     """Return a number; ``None`` for nothing. Raises ``ConfigError`` for anything else."""
     if value is None or value == "":
         return None
@@ -157,55 +183,15 @@ def _number(value: object, where: str) -> float | None:
         raise ConfigError(message) from exc
 
 
-def _propensity(row: Mapping[str, Any], where: str) -> float:
+def propensity_of(row: Mapping[str, Any], where: str) -> float:
     """Return the probability that the row was labelled; 1 where it is not said."""
-    value = _number(row.get("propensity"), f"{where}: propensity")
+    value = number_of(row.get("propensity"), f"{where}: propensity")
     if value is None:
         return 1.0
     if not 0.0 < value <= 1.0:
         message = f"{where}: propensity must be above 0 and at most 1"
         raise ConfigError(message)
     return value
-
-
-def from_ledger(
-    records: Iterable[Record], labels: Iterable[Mapping[str, Any]], *, source: str
-) -> list[Labelled]:
-    """Return labels joined with the ledger's records by request ``id``.
-
-    The score and the deployments are the record's: the first gated stage whose draft was judged,
-    and the last stage. A label of a request that is not in the ledger, or had no gate, is left out.
-    """
-    by_id = {str(row["id"]): row for row in labels if row.get("id")}
-    if not by_id:
-        message = f"{source}: labels need an id, that of the request"
-        raise ConfigError(message)
-    return list(_joined(records, by_id, source))
-
-
-def _joined(
-    records: Iterable[Record], labels: Mapping[str, Mapping[str, Any]], source: str
-) -> Iterator[Labelled]:
-    """Yield the labelled rows that records give."""
-    for record in records:
-        row = labels.get(record.ask.id)
-        stages = record.decision.stages
-        if row is None or not stages or stages[0].min_confidence is None:
-            continue
-        if row.keys() & _ALONE and not row.keys() & _COMPARED:
-            continue  # feedback on one answer compares nothing
-        first = next((one for one in record.receipt.attempts if one.call == "c0"), None)
-        if first is None:
-            continue
-        where = f"{source}: {record.ask.id}"
-        yield Labelled(
-            lane=record.signals.lane,
-            confidence=first.confidence if first.well_formed else None,
-            loss=loss_of(row, where),
-            propensity=_propensity(row, where),
-            deployment=first.deployment,
-            reference=stages[-1].deployment,
-        )
 
 
 def thin(rows: Iterable[Labelled], *, seed: int) -> list[Labelled]:

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
+from metabolic.calibrate.early import Drafted
 from metabolic.calibrate.fit import Asked, fit
-from metabolic.calibrate.rows import Labelled, from_ledger, labelled, read
+from metabolic.calibrate.labels import drafts_of, from_ledger
+from metabolic.calibrate.rows import Labelled, labelled, read
 from metabolic.cli import show
 from metabolic.cli.ledgers import moment, open_ledger
 from metabolic.config import Config, load
@@ -39,6 +41,7 @@ def calibrate(  # noqa: PLR0913 - each is an option of the command
     partner: str | None = None,
     score: str | None = None,
     grid: tuple[float, ...] = GRID,
+    checkpoints: Annotated[float, Parameter(validator=Number(gte=0, lt=1))] = 0.2,
     from_records: Flag = False,
     ledger: Path | None = None,
     since: str | None = None,
@@ -53,7 +56,8 @@ def calibrate(  # noqa: PLR0913 - each is an option of the command
     Args:
         labels: A .jsonl, .csv or .parquet file: lane, score, and correct_small with correct_large,
             or preference (draft, reference, tie). With --from-records: id and the label.
-        labeller: Who labelled: exact_match, deterministic_check, user_feedback or judge.
+        labeller: Who labelled: exact_match, deterministic_check, user_feedback or judge. Rows that
+            say `by` somebody else are left out.
         out: Where to write the certificates.
         epsilon: The most that may be lost: share of queries, reference preferred less draft.
         delta: The chance that any lane loses more than that.
@@ -62,6 +66,9 @@ def calibrate(  # noqa: PLR0913 - each is an option of the command
         partner: Certify agreement with this deployment: the score is 1 where both say the same.
         score: The scorer's name and version; else that of the configuration's validators.
         grid: The thresholds to test, chosen without these rows.
+        checkpoints: Learn where hopeless drafts are given up while they are written: from drafts
+            of the ledger that nobody labelled, else from this share of the labelled rows, which
+            the test then does without. 0 learns none.
         from_records: Take score, lane and deployments from the ledger's records.
         ledger: The ledger's file (else the configured one).
         since: Records from when on: ``7d``, ``2026-11-22``.
@@ -70,10 +77,11 @@ def calibrate(  # noqa: PLR0913 - each is an option of the command
         json: Print JSON instead of a table.
     """
     settings = load(config)
+    drafts: list[Drafted] = []
     if from_records or ledger is not None:
-        rows = _joined(labels, ledger, settings, since=since)
+        rows, drafts = _joined(labels, ledger, settings, since=since, labeller=labeller)
     else:
-        rows = labelled(read(labels), source=str(labels))
+        rows = labelled(read(labels), source=str(labels), labeller=labeller)
     asked = Asked(
         labeller=labeller,
         score=score or (_score(settings) if partner is None else AGREEMENT),
@@ -85,21 +93,27 @@ def calibrate(  # noqa: PLR0913 - each is an option of the command
         grid=grid,
         models=_models(settings),
         seed=seed,
+        teach_ratio=checkpoints,
     )
-    made = fit(rows, asked)
+    made = fit(rows, asked, drafts=drafts if checkpoints else ())
     write_certificates(out, made)
-    _print(made, out, as_json=json)
+    _print(made, out, as_json=json, bounded=sum(one.bounded for one in rows))
     return 0 if any(one.refused is None for one in made) else 1
 
 
 def _joined(
-    labels: Path, ledger: Path | None, settings: Config, *, since: str | None
-) -> list[Labelled]:
-    """Return labels joined with the ledger's records."""
+    labels: Path, ledger: Path | None, settings: Config, *, since: str | None, labeller: Labeller
+) -> tuple[list[Labelled], list[Drafted]]:
+    """Return labels joined with the ledger's records, and the drafts that nobody labelled."""
+    said = read(labels)
     opened = open_ledger(ledger, settings)
     try:
-        records = opened.records(moment(since, now_s=time.time()), None)
-        return from_ledger(records, read(labels), source=str(labels))
+        since_s = moment(since, now_s=time.time())
+        rows = from_ledger(
+            opened.records(since_s, None), said, source=str(labels), labeller=labeller
+        )
+        known = {str(row["id"]) for row in said if row.get("id")}
+        return rows, list(drafts_of(opened.records(since_s, None), known))
     finally:
         opened.close()
 
@@ -116,7 +130,7 @@ def _models(settings: Config) -> dict[str, str]:
     return {one.name: one.model or one.upstream_model or one.name for one in settings.deployments}
 
 
-def _print(made: Sequence[Certificate], out: Path, *, as_json: bool) -> None:
+def _print(made: Sequence[Certificate], out: Path, *, as_json: bool, bounded: int) -> None:
     """Print what was certified and what was refused."""
     if as_json:
         show.print_json(made)
@@ -126,6 +140,19 @@ def _print(made: Sequence[Certificate], out: Path, *, as_json: bool) -> None:
     for one in made:
         if one.refused is not None:
             console.print(f"{one.lane}: refused: {one.refused}", markup=False, soft_wrap=True)
+        for at in one.checkpoints:
+            console.print(
+                f"{one.lane}: given up after {at.tokens} tokens below {at.min_logprob:.2f} nats,"
+                f" learned from {at.rows} kept drafts",
+                markup=False,
+                soft_wrap=True,
+            )
+    if bounded:
+        console.print(
+            f"{bounded} rows had one answer labelled: the most that can have been lost counts",
+            markup=False,
+            soft_wrap=True,
+        )
     console.print(f"written to {out}; name it in [[certificate]] path", markup=False)
 
 

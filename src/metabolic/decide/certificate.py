@@ -24,6 +24,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from metabolic.core.certificate import Certificate, Certified, Labeller
+from metabolic.core.checkpoint import Checkpoint
 from metabolic.core.metabolic import Level
 from metabolic.decide.betting import labels_needed, refutes
 from metabolic.decide.digest import digest
@@ -52,7 +53,10 @@ class Pair(Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Subject(Struct, frozen=True, kw_only=True):
-    """What is certified: the lane, whose drafts, against whose answers, by whose word."""
+    """What is certified: the lane, whose drafts, against whose answers, by whose word.
+
+    ``checkpoints`` were in force for the rows: they do not depend on them.
+    """
 
     lane: str
     deployment: str
@@ -61,6 +65,7 @@ class Subject(Struct, frozen=True, kw_only=True):
     score: str
     models: tuple[str, ...] = ()
     partner: str | None = None
+    checkpoints: tuple[Checkpoint, ...] = ()
 
 
 def certify(  # noqa: PLR0913 - everything the certificate names
@@ -102,6 +107,7 @@ def certify(  # noqa: PLR0913 - everything the certificate names
         partner=subject.partner,
         seed=seed,
         refused=None if useful else _why(rows, shown, epsilon=epsilon, delta=share),
+        checkpoints=subject.checkpoints,
     )
     return replace(made, id=digest(made))
 
