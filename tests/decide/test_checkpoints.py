@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from metabolic.core.checkpoint import Checkpoint
 from metabolic.core.decision import Stage
 from metabolic.core.request import Ask
-from metabolic.decide.checkpoints import Draft, learn_checkpoints, watched
+from metabolic.decide.checkpoints import Draft, learn_checkpoints, watched, with_release
 from metabolic.decide.tokens import first_tokens
 
 AT = (
@@ -104,3 +104,53 @@ def test_what_is_learned_never_gives_up_more_of_its_own_kept_drafts_than_allowed
         kept = [one for one in made if one.kept]
         missed = sum((first_tokens(one.logprobs, 4) or 0.0) < at.min_logprob for one in kept)
         assert missed <= share * len(kept)
+
+
+def let_out(drafts, checkpoints):
+    """Share of refused drafts that a window would give, over all checkpoints."""
+    refused = [one for one in drafts if not one.kept]
+    out = [
+        any(
+            at.release_logprob is not None
+            and (mean := first_tokens(one.logprobs, at.tokens)) is not None
+            and mean >= at.release_logprob
+            for at in checkpoints
+        )
+        for one in refused
+    ]
+    return sum(out) / len(refused)
+
+
+def test_a_window_opens_for_sure_drafts_and_for_few_that_would_be_refused():
+    learned = drafts(600)
+    found = with_release((), learned, deployment="small", counts=(8, 16))
+    assert [(one.tokens, one.min_logprob) for one in found] == [(8, -100.0), (16, -100.0)]
+    assert all(one.release_logprob <= 0 for one in found)
+    assert let_out(drafts(3000, seed=1), found) <= 0.05
+    kept = [one for one in drafts(3000, seed=1) if one.kept]
+    assert sum(first_tokens(one.logprobs, 16) >= found[1].release_logprob for one in kept) > 900
+
+
+def test_both_thresholds_of_a_checkpoint_stand_together_and_in_order():
+    learned = drafts(600)
+    stops = learn_checkpoints(learned, deployment="small", counts=(8,))
+    (both,) = with_release(stops, learned, deployment="small", counts=(8,))
+    assert both.min_logprob == stops[0].min_logprob
+    assert both.release_logprob is not None
+
+
+def test_too_few_refused_drafts_open_no_window():
+    learned = [one for one in drafts(600) if one.kept] + [drafts(600)[0]]
+    assert with_release((), learned, deployment="small") == ()
+
+
+def test_drafts_that_end_before_the_checkpoint_are_not_let_out_there():
+    learned = drafts(600, length=4)
+    assert with_release((), learned, deployment="small", counts=(8,)) == ()
+
+
+@settings(max_examples=15)
+@given(st.integers(0, 50))
+def test_few_refused_drafts_of_others_are_let_out(seed):
+    found = with_release((), drafts(300, seed=seed), deployment="small", counts=(8,))
+    assert let_out(drafts(1000, seed=seed + 1000), found) <= 0.05 + 0.03

@@ -171,6 +171,6 @@ def _outcome(
         checkpoints=tuple(
             at
             for name in ranked[:-1]
-            for at in certified.stops(found, first=name, min_confidence=learned.min_confidence)
+            for at in certified.windows(found, first=name, min_confidence=learned.min_confidence)
         ),
     )

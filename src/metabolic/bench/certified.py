@@ -18,6 +18,7 @@ __all__ = [
     "held_out",
     "paces",
     "stops",
+    "windows",
 ]
 
 import random
@@ -32,7 +33,7 @@ from metabolic.core.certificate import Certificate
 from metabolic.core.checkpoint import Checkpoint
 from metabolic.core.decision import Decision, Stage
 from metabolic.decide.certificate import Pair, Subject, certify, kept_losses
-from metabolic.decide.checkpoints import Draft, learn_checkpoints
+from metabolic.decide.checkpoints import Draft, learn_checkpoints, with_release
 from metabolic.decide.digest import sealed
 from metabolic.decide.estimate import prepare
 
@@ -115,14 +116,26 @@ def _pair(case: Case, first: str, last: str) -> Pair:
 
 def stops(cases: Sequence[Case], *, first: str, min_confidence: float) -> tuple[Checkpoint, ...]:
     """Return the checkpoints that these answers allow at a threshold."""
-    drafts = [
+    drafts = _drafts(cases, first, min_confidence)
+    return learn_checkpoints(drafts, deployment=first, counts=COUNTS)
+
+
+def windows(cases: Sequence[Case], *, first: str, min_confidence: float) -> tuple[Checkpoint, ...]:
+    """Return the checkpoints that these answers allow, with those at which a window opens."""
+    drafts = _drafts(cases, first, min_confidence)
+    stops = learn_checkpoints(drafts, deployment=first, counts=COUNTS)
+    return with_release(stops, drafts, deployment=first, counts=COUNTS)
+
+
+def _drafts(cases: Sequence[Case], first: str, min_confidence: float) -> list[Draft]:
+    """Return the answers of one deployment, and whether they would be kept."""
+    return [
         Draft(
             logprobs=case.answers[first].logprobs, kept=policies.kept(case, first, min_confidence)
         )
         for case in cases
         if case.answers[first].failure is None
     ]
-    return learn_checkpoints(drafts, deployment=first, counts=COUNTS)
 
 
 def early(case: Case, guarded: Guarded, *, first: str, last: str, min_confidence: float) -> Folded:

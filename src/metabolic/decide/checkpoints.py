@@ -10,13 +10,17 @@ drafts that were kept, sorted by that mean, at most a share ``q`` of all such dr
 The largest such ``j`` gives the threshold; without one there are too few rows and no checkpoint.
 Nothing is assumed of the distribution. Several checkpoints share ``q`` and ``delta`` equally.
 
+A window lets a draft out above another threshold, and what that costs is drafts that would have
+been refused: they are given. It is learned in the same way from the drafts that were refused, of
+which at most a share ``q`` may lie above it.
+
 Source: Wilks, "Determination of sample sizes for setting tolerance limits", Ann. Math. Stat. 1941.
 """
 
-__all__ = ["Draft", "learn_checkpoints", "watched"]
+__all__ = ["NEVER", "Draft", "learn_checkpoints", "watched", "with_release"]
 
 from collections.abc import Sequence
-from math import exp, inf, log1p
+from math import exp, inf, log1p, nextafter
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -25,6 +29,9 @@ from metabolic.core.checkpoint import Checkpoint
 from metabolic.core.decision import Stage
 from metabolic.core.request import Ask
 from metabolic.decide.tokens import FIRST, first_tokens
+
+NEVER = -100.0
+"""A mean log-probability (nats) that no draft falls below."""
 
 
 class Draft(Struct, frozen=True, kw_only=True, gc=False):
@@ -94,6 +101,40 @@ def learn_checkpoints(
             )
             found.append(one)
     return tuple(found)
+
+
+def with_release(  # noqa: PLR0913 - as above, and what was found there
+    checkpoints: Sequence[Checkpoint],
+    drafts: Sequence[Draft],
+    *,
+    deployment: str,
+    lane: str = "*",
+    counts: Sequence[int] = FIRST,
+    max_missed_ratio: float = 0.05,
+    delta: float = 0.1,
+) -> tuple[Checkpoint, ...]:
+    """Return the checkpoints with the thresholds at which a window lets a draft out.
+
+    With probability ``1 - delta``, at most ``max_missed_ratio`` of the drafts that would be refused
+    are let out, at all of ``counts`` together. A count without a threshold of its own to stop at
+    gets one that never stops; where refused drafts are too few nothing is added.
+    """
+    share, risk = max_missed_ratio / len(counts), delta / len(counts)
+    kept = [one for one in drafts if one.kept]
+    refused = [one for one in drafts if not one.kept]
+    rank = _rank(len(refused), share=share, delta=risk)
+    made = {one.tokens: one for one in checkpoints}
+    for count in sorted(set(counts)) if rank else ():
+        # A draft that ends before the checkpoint is never let out there.
+        means = [_first(one, count) for one in refused]
+        worst = sorted((-inf if one == inf else one for one in means), reverse=True)[rank - 1]
+        sure = max(nextafter(worst, inf), NEVER)
+        if sure <= 0 and any(sure <= _first(one, count) < inf for one in kept):
+            plain = Checkpoint(
+                deployment=deployment, tokens=count, min_logprob=NEVER, lane=lane, rows=len(kept)
+            )
+            made[count] = replace(made.get(count, plain), release_logprob=sure)
+    return tuple(made[count] for count in sorted(made))
 
 
 def _first(draft: Draft, count: int) -> float:

@@ -31,12 +31,10 @@ from metabolic.core.checkpoint import Checkpoint
 from metabolic.core.decision import Candidate, Estimate, Stage
 from metabolic.core.delivery import Delivery, DeliveryRules, Hedge
 from metabolic.core.request import Ask
+from metabolic.decide.checkpoints import NEVER
 from metabolic.decide.estimate import View
 from metabolic.decide.staging import timed
 from metabolic.decide.strained import interchangeable
-
-_NEVER = -100.0
-"""A mean log-probability (nats) that no draft falls below."""
 
 _LEAST = 1e-6
 _CHOSEN = frozenset({"window", "hedge", "replace"})
@@ -145,7 +143,7 @@ def _windowed(stage: Stage, rules: DeliveryRules) -> Stage:
     end = Checkpoint(
         deployment=stage.deployment,
         tokens=rules.window_tokens,
-        min_logprob=_NEVER,
+        min_logprob=NEVER,
         release_logprob=log(max(least, _LEAST)),
     )
     same = [one for one in stage.checkpoints if one.tokens == end.tokens]
