@@ -143,8 +143,7 @@ def look(request: Request, *, max_chars: int = 4096) -> Seen:
     text = _cut(prompt, max_chars)
     low = text.lower()
     words = _split(low)
-    distinct = set(words)
-    known = _LISTED & distinct
+    known = _LISTED & (distinct := set(words))
     kinds = known & KIND_WORDS
     numbers = sum(map(str.isdigit, words))
     ends = _cut(low, 2 * _ENDS_CHARS)
