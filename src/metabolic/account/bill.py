@@ -10,9 +10,12 @@ __all__ = ["bill", "largest_of", "sum_energy"]
 from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
+from msgspec.structs import replace
+
 from metabolic.account.carbon import carbon_of, embodied_g
 from metabolic.account.checks import checks_of
 from metabolic.account.money import electricity_usd, rent_usd, tokens_usd
+from metabolic.account.tasks import grown
 from metabolic.account.work import (
     active_energy_j,
     modelled,
@@ -56,7 +59,7 @@ def bill(  # noqa: PLR0913 - a bill is made of all of these
     busy = {one.deployment: one for one in load}
     bills, local, remote = _attempts(run, fleet, policy, busy, ask.input_tokens)
     energy, checks = sum_energy(local), checks_of(run, policy)
-    return Receipt(
+    made = Receipt(
         id=ask.id,
         at_s=ask.at_s,
         status="provisional" if local else "settled",
@@ -77,6 +80,11 @@ def bill(  # noqa: PLR0913 - a bill is made of all of these
         ),
         checks=checks,
     )
+    task = ask.agent_task
+    if task is None:
+        return made
+    so_far = grown(task, cost=made.cost, energy=made.energy, usage=made.usage)
+    return replace(made, agent_task=so_far)
 
 
 def _attempts(

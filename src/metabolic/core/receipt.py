@@ -20,13 +20,13 @@ from msgspec import Struct
 
 from metabolic.core.attempt import Answer, Attempt, Claim, Event, Failure
 from metabolic.core.checking import Checks
-from metabolic.core.checking import Checks
 from metabolic.core.decision import Decision
 from metabolic.core.fleet import SituationRef
 from metabolic.core.hardware import Origin
 from metabolic.core.request import Ask, Usage
 from metabolic.core.signals import Signals
 from metabolic.core.speculation import Drafts
+from metabolic.core.task import AgentTask
 
 RECORD_SCHEMA = 1
 
@@ -124,7 +124,7 @@ class AttemptBill(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fals
 
 
 class Receipt(Struct, frozen=True, kw_only=True, gc=False):
-    """The bill of one request.
+    """The bill of one request; ``agent_task`` is the task so far, this request included.
 
     ``energy`` is what local devices drew (``None``: nothing local, or unknown); ``remote_energy``
     what remote APIs are modelled to have drawn. The two are never added. ``baselines`` are
@@ -148,6 +148,7 @@ class Receipt(Struct, frozen=True, kw_only=True, gc=False):
     cost: Cost
     carbon: Carbon | None
     baselines: tuple[Baseline, ...]
+    agent_task: AgentTask | None = None
     checks: Checks | None = None
 
 

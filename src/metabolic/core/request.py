@@ -26,6 +26,7 @@ from typing import Literal
 from msgspec import Struct
 
 from metabolic.core.delivery import Delivery
+from metabolic.core.task import AgentTask
 
 
 class Text(Struct, frozen=True, kw_only=True, tag="text", gc=False):
@@ -165,7 +166,8 @@ class Ask(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     deployment that must answer because a tool result is being returned to it.
     ``strong_share_ratio`` is the share of the tenant's latest requests that went to the largest
     models first, ``None`` where nobody counts. ``turns`` of its
-    session have been answered; ``None``: it belongs to none, or nobody counts. ``may_hedge``: the
+    session have been answered; ``None``: it belongs to none, or nobody counts. ``agent_task`` is the
+    task it belongs to as it stood before (``None``: none). ``may_hedge``: the
     budget of hedges has room for one. ``own_effort``: the client says how much the model is to
     think, so no variant says otherwise.
     """
@@ -193,6 +195,7 @@ class Ask(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     turns: int | None = None
     may_hedge: bool = False
     own_effort: bool = False
+    agent_task: AgentTask | None = None
 
 
 class Usage(Struct, frozen=True, kw_only=True, gc=False):

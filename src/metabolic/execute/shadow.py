@@ -159,7 +159,7 @@ class Shadows:
         broke = task.exception()
         if broke is not None:
             self._counts["failed"] += 1
-            _log.warning("shadow failed", extra={"reason": type(broke).__name__})
+            _log.warning("shadow failed", extra={"reason": _where(broke)})
 
     async def _consider(self, one: Heard) -> None:
         """Look at a request if its lot falls on it and there is something to spend."""
@@ -249,3 +249,12 @@ class Shadows:
             input_tokens=tokens,
             max_output_tokens=request.sampling.max_output_tokens,
         )
+
+
+def _where(broke: BaseException) -> str:
+    """Return what broke and where, without its text: that may hold a prompt."""
+    at = broke.__traceback__
+    while at is not None and at.tb_next is not None:
+        at = at.tb_next
+    place = "" if at is None else f" at {at.tb_frame.f_code.co_name}:{at.tb_lineno}"
+    return f"{type(broke).__name__}{place}"

@@ -9,12 +9,14 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 import msgspec
+from msgspec.structs import replace
 
 from metabolic.core.errors import MetabolicError, RequestError
 from metabolic.core.fleet import Deployment
 from metabolic.core.receipt import Receipt, Record
 from metabolic.core.request import Ask, Request
 from metabolic.edge import Dialect, parse
+from metabolic.execute.clock import RealClock
 from metabolic.gateway import foreign
 from metabolic.gateway.ask import Names, make_ask, session
 from metabolic.gateway.auth import Keys, refuse_foreign_origin
@@ -33,6 +35,8 @@ from metabolic.gateway.reply import (
 )
 from metabolic.gateway.seam import Outcome, Serving
 from metabolic.gateway.stream import EventStream
+from metabolic.gateway.switch import names_of
+from metabolic.gateway.tasks import TaskDoor
 
 _log = logging.getLogger("metabolic.gateway")
 _encode = msgspec.json.Encoder().encode
@@ -76,6 +80,7 @@ class Inference:
         self.redact = Redactor()
         self.recent: deque[Record] = deque(maxlen=_RECENT if runtime.config.admin.page else 0)
         self.line: Callable[[Receipt, int, float], None] = record_request
+        self.tasks = TaskDoor(runtime.config.tasks, RealClock())
         self._fleet: tuple[Deployment, ...] | None = None
         self.configure(self.redact)
 
@@ -88,6 +93,7 @@ class Inference:
         self._keep_alive_s = server.keep_alive_s
         self.repeats = Repeats(server.idempotency_s) if server.idempotency_s else None
         self._most = server.max_in_flight
+        self.tasks.configure(self.runtime.config.tasks)
         self._fleet = None
 
     @property
@@ -96,12 +102,7 @@ class Inference:
         fleet = self.runtime.deployments()
         if fleet is not self._fleet:
             self._fleet = fleet
-            config = self.runtime.config
-            self._names = Names(
-                config.virtuals,
-                (item.name for item in fleet),
-                delivery=config.delivery.mode,
-            )
+            self._names = names_of(self.runtime.config, fleet)
         return self._names
 
     def admit(self, headers: Mapping[bytes, bytes]) -> str | None:
@@ -137,11 +138,15 @@ class Inference:
         """Answer a request that was let in."""
         watch = Watch(exchange.receive, exchange.wire)
         self.in_flight += 1
+        self.tasks.began(ask)
+        receipt: Receipt | None = None
         try:
             answer = self._stream if request.stream else self._whole
             outcome, status = await answer(exchange, request, ask, watch)
+            receipt = outcome.record.receipt
         finally:
             self.in_flight -= 1
+            self.tasks.ended(ask, receipt)
             watch.close()
         self._note(exchange, request, outcome, status)
 
@@ -156,11 +161,14 @@ class Inference:
         if body is None or len(body) > self.limit_bytes or b"content-encoding" in headers:
             body = await read_body(exchange.receive, headers, limit=self.limit_bytes)
         request = parse(dialect, body, request_id=exchange.id, headers=headers)
+        task = None
+        if self.tasks.concerns(headers):
+            headers, task = self.tasks.enter(request, headers, tenant)
         extras = self.runtime.ask_extras(request, session(headers), tenant)
         ask = make_ask(
             request, headers, names=self.names, at_s=time.time(), tenant=tenant, extras=extras
         )
-        return request, ask
+        return request, ask if task is None else replace(ask, agent_task=task)
 
     async def _whole(
         self, exchange: Exchange, request: Request, ask: Ask, watch: Watch

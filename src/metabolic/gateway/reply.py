@@ -20,8 +20,10 @@ from msgspec import Struct
 from metabolic.core.decision import Decision
 from metabolic.core.errors import BackendError, MetabolicError, NoCandidate, Refused
 from metabolic.core.receipt import AttemptBill, Receipt, Record
+from metabolic.core.task import AgentTask
 from metabolic.edge import render
 from metabolic.gateway.redact import Redactor
+from metabolic.gateway.tasks import task_headers
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -61,6 +63,7 @@ class Summary(Struct, frozen=True, kw_only=True, omit_defaults=True):
     certificate: str | None = None
     verdict: str | None = None
     claims: str | None = None
+    agent_task: AgentTask | None = None
 
 
 class Rejected(Struct, frozen=True, kw_only=True):
@@ -99,6 +102,7 @@ def summary(record: Record) -> Summary:
         certificate=record.decision.certificate if answer and answer.certified else None,
         verdict=_verdict(checked) if checked else None,
         claims=_claims(checked) if checked and checked.claims else None,
+        agent_task=receipt.agent_task,
     )
 
 
@@ -111,7 +115,7 @@ def summary_headers(record: Record) -> Headers:
 def summary_head(record: Record) -> bytes:
     """Return ``summary_headers`` as lines of an HTTP head, each with its end."""
     receipt = record.receipt
-    answer, energy, carbon = receipt.answer, receipt.energy, receipt.carbon
+    answer = receipt.answer
     identity = receipt.id.encode()
     head = b"x-request-id: %b\r\nmetabolic-decision: %b\r\n" % (identity, identity)
     if answer is not None:
@@ -131,12 +135,18 @@ def summary_head(record: Record) -> bytes:
             head += b"metabolic-verdict: %b\r\n" % _verdict(checked).encode()
             if checked.claims:
                 head += b"metabolic-claims: %b\r\n" % _claims(checked).encode()
+    head += _took_head(receipt)
+    return head if receipt.agent_task is None else head + _task_head(receipt.agent_task)
+
+
+def _took_head(receipt: Receipt) -> bytes:
+    """Return what a request took as lines of an HTTP head."""
+    energy, cost, carbon, head = receipt.energy, receipt.cost, receipt.carbon, b""
     if energy is not None:
         head += b"metabolic-energy-j: %.6g\r\nmetabolic-energy-origin: %b\r\n" % (
             energy.energy_j,
             energy.origin.encode(),
         )
-    cost = receipt.cost
     if cost.electricity_usd is not None:
         head += b"metabolic-cost-usd: %.6g\r\n" % (cost.tokens_usd + cost.electricity_usd)
     elif cost.tokens_usd:
@@ -144,6 +154,11 @@ def summary_head(record: Record) -> bytes:
     if carbon is not None:
         head += b"metabolic-carbon-g: %.6g\r\n" % carbon.carbon_g
     return head
+
+
+def _task_head(task: AgentTask) -> bytes:
+    """Return a task so far as lines of an HTTP head."""
+    return b"".join([b"%b: %b\r\n" % line for line in task_headers(task)])
 
 
 def json_response(status: int, value: object) -> Response:
@@ -159,7 +174,8 @@ def error_response(error: MetabolicError, redact: Redactor) -> Response:
         body = render.body_with_metabolic(body, _encode(_reasons(error.decision)))
     wait_s: float | None = getattr(error, "retry_after_s", None)
     wait = () if wait_s is None else ((b"retry-after", b"%d" % max(1, round(wait_s))),)
-    return Response(status=status, body=body, headers=wait, close=status in {408, 413})
+    own: tuple[tuple[bytes, bytes], ...] = getattr(error, "headers", ())
+    return Response(status=status, body=body, headers=(*wait, *own), close=status in {408, 413})
 
 
 def error_event(error: MetabolicError, redact: Redactor) -> bytes:

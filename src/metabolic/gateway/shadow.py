@@ -6,7 +6,7 @@ where one is configured. Status, headers and body of the upstream come back the 
 breaks off there breaks off here. A client that leaves closes the upstream's connection.
 """
 
-__all__ = ["Broken", "ShadowRelay", "back", "onward", "plain", "shadow_of"]
+__all__ = ["ShadowRelay", "back", "onward", "plain", "shadow_of"]
 
 import asyncio
 import hashlib
@@ -79,10 +79,6 @@ def shadow_of(runtime: Serving, inference: Inference) -> "ShadowRelay | None":
     )
     runtime.relayed(made.counters)
     return made
-
-
-class Broken(Exception):
-    """The upstream broke off in the middle of an answer; the client's connection ends as well."""
 
 
 class ShadowRelay:
@@ -226,7 +222,7 @@ class _Passing:
         except BackendError as error:
             if self.exchange.begun:
                 self._relay.broken += 1
-                raise Broken from error
+                return  # unfinished: the server closes the connection, and the client sees it
             await self._relay.refuse(self.exchange, error)
         finally:
             if passage is not None:

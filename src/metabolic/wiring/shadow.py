@@ -4,7 +4,7 @@
 nothing keeps no rows either. ``NAME.shadow-texts.jsonl`` is written only with ``keep_texts``.
 """
 
-__all__ = ["Shadowed", "ShadowFiles", "rules_of", "shadow_references"]
+__all__ = ["ShadowFiles", "Shadowed", "rules_of"]
 
 import asyncio
 import logging
@@ -18,7 +18,6 @@ from msgspec.structs import replace
 
 from metabolic import plugins
 from metabolic.config import Config
-from metabolic.config.shadow import ShadowTable
 from metabolic.core.errors import ConfigError, MetabolicError
 from metabolic.core.fleet import Deployment, Endpoint, Situation
 from metabolic.core.labels import Label
@@ -37,6 +36,7 @@ from metabolic.execute.shadow_look import Found
 from metabolic.wiring.fleet import UPSTREAM
 from metabolic.wiring.meters import Memory
 from metabolic.wiring.runtime import Runtime
+from metabolic.wiring.shadow_names import candidates_of, reference_of, shadow_references
 
 _log = logging.getLogger("metabolic.shadow")
 
@@ -57,11 +57,9 @@ class ShadowFiles:
         """Choose the files, beside what the meters learned."""
         learned = Memory(config).path
         stem = None if learned is None else learned.name.removesuffix("learned.json")
-        self.rows: Path | None = (
-            None if learned is None else learned.with_name(f"{stem}shadow.jsonl")
-        )
-        self.texts: Path | None = (
-            None if learned is None else learned.with_name(f"{stem}shadow-texts.jsonl")
+        self.rows, self.texts = (
+            None if learned is None else learned.with_name(f"{stem}{name}.jsonl")
+            for name in ("shadow", "shadow-texts")
         )
 
     def append(self, path: Path | None, value: object) -> None:
@@ -94,22 +92,10 @@ class ShadowFiles:
         new.replace(path)
 
 
-def shadow_references(table: ShadowTable, fleet: Iterable[Deployment]) -> Mapping[str, str]:
-    """Return the upstream's deployments by the models clients ask it for."""
-    name = UPSTREAM if table.url is not None else table.upstream
-    found: dict[str, str] = {}
-    for one in fleet:
-        if one.name == name:
-            found |= {one.name: one.name, one.model.id: one.name}
-    return found
-
-
 def rules_of(config: Config, fleet: tuple[Deployment, ...]) -> ShadowRules:
     """Return what bounds a shadow. Raises ``ConfigError`` without anybody cheaper to try."""
     table = config.shadow
-    reference = UPSTREAM if table.url is not None else table.upstream or UPSTREAM
-    candidates = table.candidates or tuple(one.name for one in fleet if one.name != reference)
-    candidates = tuple(name for name in candidates if name != reference)
+    reference, candidates = reference_of(table), candidates_of(table, fleet)
     unknown = set(candidates) - {one.name for one in fleet}
     if unknown or not candidates:
         what = f'"{min(unknown)}" is no deployment' if unknown else "nobody is there to be tried"
@@ -194,7 +180,7 @@ class Shadowed(Runtime):
 
     def situation(self) -> Situation:
         """Return the situation now."""
-        return self._now()
+        return self._snapshot.situation()
 
     def prepared(self) -> Prepared:
         """Return the policy in force."""
@@ -338,14 +324,13 @@ class Shadowed(Runtime):
         if endpoint is None:
             message = f"{self.config.source}: [shadow] upstream: listens nowhere"
             raise ConfigError(message)
-        own = Endpoint(
+        return Endpoint(
             deployment=endpoint.deployment,
             base_url=endpoint.base_url,
             model=endpoint.model,
             api_key=key or endpoint.api_key,
             engine=endpoint.engine,
         )
-        return own
 
 
 def _say_how(task: "asyncio.Task[None]") -> None:

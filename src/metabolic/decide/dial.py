@@ -1,0 +1,22 @@
+"""The dial: from 0, quality, to 1, thrift; who turns it."""
+
+__all__ = ["dial_of"]
+
+from metabolic.decide.estimate import View
+
+
+def dial_of(seen: View) -> float:
+    """Return the dial in force: the request's, else the policy's or the profile's.
+
+    What the client did not ask for, a battery moves towards thrift. A task that has used up most
+    of its budget moves it in any case: that budget is the client's word, too.
+    """
+    asked, policy = seen.ask.preference, seen.policy
+    if asked is not None:
+        dial = min(1.0, max(0.0, asked))
+    else:
+        dial = policy.profile.preference if policy.preference is None else policy.preference
+        dial = min(1.0, max(0.0, dial))
+        dial = dial if seen.strain is None else dial + (1 - dial) * seen.strain.thrift_ratio
+    task = seen.ask.agent_task
+    return dial if task is None else dial + (1 - dial) * task.thrift_ratio
