@@ -22,6 +22,7 @@ from metabolic.decide.candidates import judge
 from metabolic.decide.cascade import Fit, choose
 from metabolic.decide.checkpoints import watched
 from metabolic.decide.delivering import delivered, streams
+from metabolic.decide.dial import dial_of, nearly_spent
 from metabolic.decide.estimate import Prepared, View, prepare, view, with_lane
 from metabolic.decide.evidence_table import Lane, LaneIndex, on_lane, with_evidence
 from metabolic.decide.explore import explored, lot_of
@@ -152,7 +153,7 @@ def _assured(seen: View, candidates: tuple[Candidate, ...], fit: list[Fit], held
         held,
         fit,
         level=seen.metabolic.level,
-        preference=_dial(seen),
+        preference=dial_of(seen),
         max_stages=1 if _single(ask) else policy.max_stages,
         min_gain_ratio=policy.profile.min_gain_ratio,
         comparable=ask.n == 1 and "tools" not in ask.needs,
@@ -238,7 +239,7 @@ def _on_known(
         _plan(seen, candidates, fit),
         fit,
         ratio=0.0 if seen.strain is not None else index.explore_ratio,
-        floor=_dial(seen) * seen.policy.profile.max_loss_ratio,
+        floor=dial_of(seen) * seen.policy.profile.max_loss_ratio,
         lot=lot_of(seen.policy.id, seen.ask.id),
         bound=bool(seen.ask.turns),
         names=seen.prepared.variants,
@@ -264,14 +265,14 @@ def _plan(
         return _strained(seen, seen.strain, candidates, fit, reasons=reasons)
     chosen, reference, plans, abstained = choose(
         fit,
-        max_loss=_dial(seen) * policy.profile.max_loss_ratio,
+        max_loss=dial_of(seen) * policy.profile.max_loss_ratio,
         min_gain_ratio=policy.profile.min_gain_ratio,
         max_stages=1 if _single(ask) else policy.max_stages,
         deadline_s=ends_by(ask),
     )
     if ask.turns is not None:
         chosen, abstained, reasons = whole(
-            seen, fit, chosen, reference, max_loss=_dial(seen) * policy.profile.max_loss_ratio
+            seen, fit, chosen, reference, max_loss=dial_of(seen) * policy.profile.max_loss_ratio
         ) or (chosen, abstained, reasons)
     return _decision(
         seen,
@@ -299,7 +300,7 @@ def _strained(
         seen,
         strain,
         fit,
-        dial=_dial(seen),
+        dial=dial_of(seen),
         max_stages=1 if _single(ask) else policy.max_stages,
     )
     return _decision(
@@ -312,19 +313,6 @@ def _strained(
         abstained=found.abstained,
         reasons=(*reasons, *strain.reasons),
     )
-
-
-def _dial(seen: View) -> float:
-    """Return the dial in force: the request's, else the policy's or the profile's.
-
-    What the client did not ask for, a battery moves towards thrift.
-    """
-    asked, policy = seen.ask.preference, seen.policy
-    if asked is not None:
-        return min(1.0, max(0.0, asked))
-    dial = policy.profile.preference if policy.preference is None else policy.preference
-    dial = min(1.0, max(0.0, dial))
-    return dial if seen.strain is None else dial + (1 - dial) * seen.strain.thrift_ratio
 
 
 def _decision(  # noqa: PLR0913 - one keyword for each part of a decision
@@ -355,6 +343,8 @@ def _decision(  # noqa: PLR0913 - one keyword for each part of a decision
     if seen.ask.limits.deadline_s is not None and len(stages) > 1:
         stages = timed(stages, candidates)
     mode, stages, said = delivered(seen, stages, candidates)
+    if seen.ask.agent_task is not None:
+        said = (*said, *nearly_spent(seen.ask.agent_task))
     if mode == "window" and len(stages) > 1 and certificate is not None:
         certificate, said = None, (*said, "uncertified: what leaves early was not certified")
     made = Decision(

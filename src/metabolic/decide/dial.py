@@ -1,7 +1,8 @@
 """The dial: from 0, quality, to 1, thrift; who turns it."""
 
-__all__ = ["dial_of"]
+__all__ = ["dial_of", "nearly_spent"]
 
+from metabolic.core.task import AgentTask
 from metabolic.decide.estimate import View
 
 
@@ -20,3 +21,10 @@ def dial_of(seen: View) -> float:
         dial = dial if seen.strain is None else dial + (1 - dial) * seen.strain.thrift_ratio
     task = seen.ask.agent_task
     return dial if task is None else dial + (1 - dial) * task.thrift_ratio
+
+
+def nearly_spent(task: AgentTask) -> tuple[str, ...]:
+    """Return the reason that a task past its soft limit gives a decision; else none."""
+    if task.thrift_ratio <= 0:
+        return ()
+    return ("the task nears its budget: the dial moves to thrift",)
