@@ -37,7 +37,7 @@ def test_it_reports_what_the_contract_names_and_says_that_it_is_simulated() -> N
 def test_the_gate_learns_on_other_prompts_than_it_is_measured_on() -> None:
     for kind in KINDS:
         assert kind.reported not in kind.learned
-        assert len({kind.reported, *kind.learned}) == 3
+        assert len({kind.reported, *kind.learned}) == 1 + len(kind.learned) > 1
 
 
 def test_the_gate_is_near_the_best_arm_in_every_cell_and_headroom_is_not() -> None:

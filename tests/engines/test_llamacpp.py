@@ -15,6 +15,7 @@ import pytest
 
 from metabolic.core.errors import EngineError
 from metabolic.core.fleet import Endpoint, LaunchSpec
+from metabolic.core.speculation import Launch
 from metabolic.engines.llamacpp import LlamaCpp, Options, create
 from metabolic.testing.engines import check_engine
 
@@ -35,10 +36,16 @@ def engine(mode: str = "good", *, timeout_s: float = 15.0, grace_s: float = 3.0)
     return LlamaCpp(Options(grace_s=grace_s), spec, program=STANDIN)
 
 
-async def fetch(endpoint: Endpoint, path: str, key: str | None) -> tuple[int, bytes]:
-    """GET ``path`` at the engine in a thread."""
+async def fetch(
+    endpoint: Endpoint, path: str, key: str | None, body: object = None
+) -> tuple[int, bytes]:
+    """GET ``path`` at the engine in a thread, or POST a body."""
     headers = {"Authorization": f"Bearer {key}"} if key else {}
-    request = urllib.request.Request(endpoint.base_url + path, headers=headers)  # noqa: S310
+    data = None if body is None else json.dumps(body).encode()
+    if data is not None:
+        headers["Content-Type"] = "application/json"
+    url = endpoint.base_url + path
+    request = urllib.request.Request(url, data, headers=headers)  # noqa: S310
 
     def get() -> tuple[int, bytes]:
         try:
@@ -112,6 +119,17 @@ async def test_options_become_arguments() -> None:
     command = one._command()
     assert command[1:4] == ["-P", "-m", "metabolic.engines.llamacpp_server"]
     assert command[-4:] == ["--prompt-cache-bytes", "0", "--no-repack", "--embeddings"]
+
+
+async def test_what_drafts_becomes_arguments() -> None:
+    ngram = Launch(method="ngram", num_speculative_tokens=16)
+    draft = Launch(method="draft", num_speculative_tokens=3, draft_path="small.gguf")
+    for launch, told in (
+        (ngram, ["--draft", "ngram", "--draft-tokens", "16", "--draft-match", "12"]),
+        (draft, ["--draft-match", "12", "--draft-model", "small.gguf"]),
+    ):
+        spec = LaunchSpec(deployment="d", model_path="m", speculation=launch)
+        assert create(Options(), spec=spec)._command()[-len(told) :] == told
 
 
 async def test_a_start_that_fails_says_why_with_the_end_of_the_log() -> None:
@@ -227,6 +245,29 @@ def smallest(real_models: dict[str, Path]) -> str:
 async def test_llamacpp_keeps_the_contract_on_a_real_model(smallest: str) -> None:
     spec = LaunchSpec(deployment="smol", model_path=smallest, context_tokens=1024)
     await check_engine(lambda: create(Options(), spec=spec))
+
+
+@pytest.mark.real
+async def test_a_real_server_drafts_says_so_and_writes_the_same(smallest: str) -> None:
+    text = "one two three four five six seven eight nine ten " * 4
+    body = {"prompt": text, "max_tokens": 24, "temperature": 0, "speculative": {"n_max": 0}}
+    said: list[tuple[str, int | None]] = []
+    for launch in (None, Launch(method="ngram", num_speculative_tokens=16, match_tokens=8)):
+        spec = LaunchSpec(
+            deployment="smol", model_path=smallest, context_tokens=1024, speculation=launch
+        )
+        one = create(Options(), spec=spec)
+        endpoint = await one.start()
+        try:
+            answer = json.loads((await fetch(endpoint, "/completions", endpoint.api_key, body))[1])
+        finally:
+            await one.stop()
+        said.append((answer["choices"][0]["text"], answer["timings"].get("draft_n")))
+    (plain, none), (drafted, some) = said
+    assert drafted == plain
+    assert none is None
+    assert some is not None  # although the request says not to: no request switches it
+    assert some > 0
 
 
 @pytest.mark.real

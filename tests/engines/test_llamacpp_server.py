@@ -22,7 +22,12 @@ class Params(SimpleNamespace):
 def params(monkeypatch: pytest.MonkeyPatch) -> Params:
     """Stand in for the wheel; the server made of it is its own parameters."""
     made = Params()
-    wheel = SimpleNamespace(CommonParams=lambda: made, Server=lambda given: given)
+    kinds = SimpleNamespace(
+        COMMON_SPECULATIVE_TYPE_NGRAM_SIMPLE="simple", COMMON_SPECULATIVE_TYPE_DRAFT_SIMPLE="draft"
+    )
+    wheel = SimpleNamespace(
+        CommonParams=lambda: made, Server=lambda given: given, common_speculative_type=kinds
+    )
     monkeypatch.setitem(sys.modules, "xllamacpp", wheel)
     return made
 
@@ -67,6 +72,26 @@ def test_options_reach_llamacpp(params: Params) -> None:
     assert params.cache_ram_mib == 64
     assert params.no_extra_bufts
     assert params.embedding
+
+
+def test_what_drafts_reaches_llamacpp(params: Params) -> None:
+    serve()
+    assert not hasattr(params, "speculative")
+    look_up, model = (
+        SimpleNamespace(),
+        SimpleNamespace(
+            mparams=SimpleNamespace(),
+            cpuparams=SimpleNamespace(),
+            cpuparams_batch=SimpleNamespace(),
+        ),
+    )
+    params.speculative = SimpleNamespace(ngram_simple=look_up, draft=model)
+    serve("--draft", "ngram", "--draft-tokens", "16", "--draft-match", "10")
+    assert params.speculative.types == ["simple"]
+    assert (look_up.size_n, look_up.size_m) == (10, 16)
+    serve("--draft", "draft", "--draft-model", "s.gguf", "--draft-tokens", "3", "--threads", "2")
+    assert params.speculative.types == ["draft"]
+    assert (model.mparams.path, model.n_max, model.cpuparams.n_threads) == ("s.gguf", 3, 2)
 
 
 def test_without_a_key_no_key_is_wanted(params: Params) -> None:

@@ -114,6 +114,7 @@ def test_counters_of_a_page_teach_what_answers_do_not_say() -> None:
     steps, drafts = counted(now, before, 4)
     assert steps == 200
     assert drafts == Drafts(drafted_tokens=800, accepted_tokens=400, drafts=200)
+    assert drafts is not None
     drafted.saw_all("e", steps=steps, drafts=drafts)
     found = drafted.known("e", task="other")
     assert found is not None

@@ -27,7 +27,7 @@ from metabolic.core.request import Message, Request, Sampling, Text
 from metabolic.core.speculation import Drafts, Launch
 
 _CONTEXT_TOKENS = 2048
-_NGRAM_TOKENS, _NGRAM_MATCH = 48, 12
+_NGRAM_TOKENS, _NGRAM_MATCH = 16, 12
 _DRAFT_TOKENS = 3
 _SETTLE_S = 0.02
 

@@ -79,13 +79,6 @@ _ARCHIVE = (
     "flash and only for private study. The reading room is heated to sixteen degrees. On Fridays "
     "a bookbinder shows how damaged pages are repaired with rice paste."
 )
-_PUMP = (
-    "The pump must be filled with water before the first start. If it runs dry for more than "
-    "thirty seconds, the shaft seal is destroyed and the warranty ends. In frost the housing has "
-    "to be emptied through the lower screw. The filter is rinsed every month. A humming motor that "
-    "does not turn points to a blocked impeller."
-)
-
 _EXTRACT = (
     'Copy every name and phone number from the text into a JSON list of {{"name", "phone"}} '
     "objects. Only JSON.\nText: {text}"
@@ -103,11 +96,8 @@ KINDS: tuple[Kind, ...] = (
     ),
     Kind(
         name="rag_quote",
-        most_tokens=32,
-        learned=(
-            _QUOTE.format(text=_ARCHIVE, what="how many documents and which photographs"),
-            _QUOTE.format(text=_PUMP, what="what destroys the seal and what to do in frost"),
-        ),
+        most_tokens=24,
+        learned=(_QUOTE.format(text=_ARCHIVE, what="how many documents and which photographs"),),
         reported=_QUOTE.format(text=_HARBOUR, what="what larger and smaller boats must do"),
     ),
     Kind(
@@ -129,20 +119,14 @@ KINDS: tuple[Kind, ...] = (
     ),
     Kind(
         name="prose",
-        most_tokens=24,
-        learned=(
-            "Describe in about 60 words how a lighthouse keeper spends a winter night.",
-            "Describe in about 60 words what a market looks like an hour before it opens.",
-        ),
+        most_tokens=16,
+        learned=("Describe in about 60 words how a lighthouse keeper spends a winter night.",),
         reported="Describe in about 60 words a train journey through mountains in autumn.",
     ),
     Kind(
         name="chat",
-        most_tokens=24,
-        learned=(
-            "Hi! I have two free days in Lisbon next week. What would you do there?",
-            "My tomato plants have yellow leaves at the bottom. Should I worry?",
-        ),
+        most_tokens=16,
+        learned=("Hi! I have two free days in Lisbon next week. What would you do there?",),
         reported="I slept badly and have a long meeting at nine. How do I get through it?",
     ),
 )
