@@ -50,10 +50,11 @@ class LaneKeeper:
         self._labels: deque[Label] = deque()
         self._given: Counter[tuple[object, ...]] = Counter()
         self._explored = 0
+        self._made: tuple[tuple[LanePin, ...], LaneTable | None] | None = None
 
     def configure(self, rules: LaneRules) -> None:
         """Go by other rules from now on."""
-        self._rules = rules
+        self._rules, self._made = rules, None
 
     def saw(self, record: Record) -> bool:
         """Take an answered request; returns true when the epoch's exploration is used up by it."""
@@ -81,6 +82,7 @@ class LaneKeeper:
     def meet(self, peers: Iterable[Peer]) -> None:
         """Take what other gateways have counted; what was known of them is replaced."""
         self._peers = {one.replica: one for one in peers if one.replica != self._state.replica}
+        self._made = None
 
     def turn(self, at_s: float, *, labels_bytes: int = 0) -> None:
         """End the epoch: fold what has come, split and merge lanes.
@@ -113,7 +115,7 @@ class LaneKeeper:
             splits=self._state.splits + splits,
             merges=self._state.merges + len(said) - splits,
         )
-        self._explored = 0
+        self._explored, self._made = 0, None
         self._forget(at_s)
 
     def table(self, pins: Sequence[LanePin] = ()) -> LaneTable | None:
@@ -121,22 +123,32 @@ class LaneKeeper:
 
         Where lanes only observe, pins alone are in force.
         """
-        rules = self._rules
-        known = self._lanes_known() if rules.route else ()
+        rules, key = self._rules, tuple(sorted(pins, key=lambda one: one.lane))
+        if self._made is None or self._made[0] != key:
+            self._made = key, self._table(key)
+        table = self._made[1]
+        explores = rules.route and self._explored < rules.explore_per_epoch
+        if table is None or not explores:
+            return table
+        return replace(table, explore_ratio=rules.explore_ratio)
+
+    def _table(self, pins: tuple[LanePin, ...]) -> LaneTable | None:
+        """Return the table that follows from the counts, and note its version."""
+        route = self._rules.route
+        known = self._lanes_known() if route else ()
         if not any(one.labels > 0 for one in known):
             known = ()
         if not known and not pins:
             return None
         table = LaneTable(
             tallies=known,
-            cuts=self._state.cuts if rules.route else (),
-            pins=tuple(sorted(pins, key=lambda one: one.lane)),
-            min_labels=rules.min_labels,
+            cuts=self._state.cuts if route else (),
+            pins=pins,
+            min_labels=self._rules.min_labels,
         )
         table = replace(table, version=digest(table)[:12])
         self._note_version(table)
-        explores = rules.route and self._explored < rules.explore_per_epoch
-        return replace(table, explore_ratio=rules.explore_ratio) if explores else table
+        return table
 
     def state(self) -> LaneState:
         """Return all that is to be kept."""
@@ -210,9 +222,10 @@ class LaneKeeper:
         epoch = int(label.at_s // self._rules.epoch_s)
         for_all = epoch, label.lanes[0], label.deployment, label.variant
         for_one = (*for_all, label.tenant)
-        # Without keys there is but one tenant, and anchors are the operator's own.
-        several = label.tenant is not None and label.by != "anchor"
-        if self._given[for_all] >= most or (self._given[for_one] >= max(1, most // 2) and several):
+        several = label.tenant is not None  # without keys there is but one tenant
+        full = self._given[for_all] >= most
+        full = full or (self._given[for_one] >= max(1, most // 2) and several)
+        if full and label.by != "anchor":  # those are the operator's own, and there are few
             self._state = replace(self._state, left_out=self._state.left_out + 1)
             return
         self._given[for_all] += 1

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from metabolic import plugins
+from metabolic.account.families import tier_of
 from metabolic.config import Config, DeploymentTable
 from metabolic.config.shadow import ShadowTable
 from metabolic.core.errors import ConfigError, StoreError
@@ -188,7 +189,7 @@ def _remote(table: DeploymentTable, number: int) -> Deployment:
         name=table.name,
         model=Model(
             id=table.upstream_model or table.name,
-            tier=table.tier or _tier(table.active_parameters or table.total_parameters),
+            tier=table.tier or _tier_of(table),
             total_parameters=table.total_parameters,
             active_parameters=table.active_parameters,
             context_tokens=table.context_tokens,
@@ -208,6 +209,13 @@ def _remote(table: DeploymentTable, number: int) -> Deployment:
         usd_per_hour=table.usd_per_hour,
         drafting=drafter_of(table.speculation, traits),
     )
+
+
+def _tier_of(table: DeploymentTable) -> Tier:
+    """Return the tier by the parameters, else by what the model's name says, else *medium*."""
+    parameters = table.active_parameters or table.total_parameters
+    known = None if parameters is not None else tier_of(table.upstream_model or table.name)
+    return known or _tier(parameters)
 
 
 def _tier(parameters: int | None) -> Tier:

@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from metabolic.config import Config
 from metabolic.core.errors import LedgerError
 from metabolic.core.labels import Label
-from metabolic.core.lanes import LaneTable
+from metabolic.core.lanes import LanePin, LaneTable
 from metabolic.core.ports import Clock, Ledger
 from metabolic.core.receipt import Record
 from metabolic.decide.evidence_labels import label_of
@@ -151,11 +151,16 @@ class Lanes:
             keeper.label(one)
         keeper.meet(files.peers())
         keeper.turn(self._clock.now_s(), labels_bytes=end)
+        keeper.table(self._pins())  # made here, and not while requests wait
         state = keeper.state()
         files.save(state)
         files.share(Peer(replica=state.replica, epoch=state.epoch, tallies=state.tallies))
 
     def _tell(self) -> None:
-        """Publish the table in force; an operator's file overrules the configuration."""
+        """Publish the table in force."""
+        self._publish(self._keeper.table(self._pins()))
+
+    def _pins(self) -> tuple[LanePin, ...]:
+        """Return the pins in force; an operator's file overrules the configuration."""
         pins = {one.lane: one for one in (*self._own, *self._files.pins())}
-        self._publish(self._keeper.table(tuple(pins.values())))
+        return tuple(pins.values())
