@@ -6,7 +6,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 ARGS   ?=
 LOCAL  := .[local]
-DEV    := .[local,dev,bench,nli,sql,audit]
+DEV    := .[local,dev,bench,nli,sql,audit,postgres]
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-dev serve test check format bench constraints clean

@@ -68,14 +68,14 @@ def _foreseen(foreseen: Sequence[Foreseen], found: Savings | None, sample: Sampl
     chosen = [one for one in foreseen if (one.lane, one.model) in wanted] or list(foreseen)
     calls = sum(one.calls for one in chosen)
     return Figure(
-        name="foreseen_calls_ratio",
+        name="foreseen_good_ratio",
         value=None,
-        unit="of calls",
+        unit="of good answers",
         low=sum(one.calls * one.low for one in chosen) / calls,
         high=sum(one.calls * one.high for one in chosen) / calls,
         origin="modelled",
-        note=f"good answers that {', '.join(sorted({one.model for one in chosen}))} would have "
-        f"given as well, as {sample.by} foresees it; no label says so",
+        note=f"by {', '.join(sorted({one.model for one in chosen}))}, as the learned router "
+        f"{sample.by} foresees it: a range, for no label says how far good answers coincide",
     )
 
 

@@ -25,6 +25,7 @@ padding:.5rem 1rem;margin:1.5rem 0;background:color-mix(in srgb,var(--line) 30%,
 .cards{display:flex;flex-wrap:wrap;gap:1rem;margin:1rem 0}.card{flex:1 1 11rem;
 border:1px solid var(--line);border-radius:6px;padding:.75rem 1rem}
 .card b{display:block;font-size:1.35rem;font-variant-numeric:tabular-nums}
+.card small{display:block;font-variant-numeric:tabular-nums}
 .scroll{overflow-x:auto}table{border-collapse:collapse;width:100%;font-size:.92rem}
 th,td{text-align:left;padding:.3rem .6rem;border-bottom:1px solid var(--line);vertical-align:top}
 th{color:var(--soft);font-weight:600}td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}
@@ -89,9 +90,12 @@ def _verdict(audit: Audit) -> Iterable[str]:
 
 
 def _card(one: Figure) -> str:
+    """Return one figure, large, with its interval below it."""
+    shown, _, spread = said(one).partition(" (")
+    spread = spread.removesuffix(")")
     return (
         f'<div class="card"><span class="soft">{escape(WORDS.get(one.name, one.name))}</span>'
-        f"<b>{escape(said(one))}</b>"
+        f"<b>{escape(shown)}</b>{f'<small>{escape(spread)}</small>' if spread else ''}"
         f'<span class="soft">{one.origin}{": " + escape(one.note) if one.note else ""}</span></div>'
     )
 

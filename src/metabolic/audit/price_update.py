@@ -201,8 +201,11 @@ def _changed(new: PriceFile, before: Mapping[str, Entry]) -> tuple[str, ...]:
 
 
 def _toml(table: PriceFile) -> bytes:
-    """Return a table as TOML, an entry a line; a JSON string is a TOML string too."""
-    text = msgspec.json.encode
+    """Return a table as TOML, an entry a line; a JSON string is one of TOML but for DEL."""
+
+    def text(value: object) -> bytes:
+        return msgspec.json.encode(value).replace(b"\x7f", b"\\u007f")
+
     lines = [b"as_of = " + text(table.as_of), b"source = " + text(table.source), b"price = ["]
     for one in table.price:
         fields = msgspec.structs.asdict(one).items()

@@ -11,15 +11,19 @@ Source of the bounds: Fréchet, 1935, "Généralisation du théorème des probab
 __all__ = ["Foreseen", "foresee"]
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from msgspec import Struct
 
-from metabolic.audit.blocks import Array, Cell
+from metabolic.audit.blocks import Array
 from metabolic.audit.prices import Entry
-from metabolic.audit.savings import Lane
+from metabolic.audit.savings import Lane, dearer
 from metabolic.audit.tasks import Prompt
 from metabolic.decide.quality import size_prior
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
 
 _TIERS = ("tiny", "small", "medium", "large")
 _LEAST_CALLS = 30
@@ -27,7 +31,7 @@ _LEAST_CALLS = 30
 
 
 class Foreseen(Struct, frozen=True, kw_only=True):
-    """What is foreseen of a lane with a model, from so many calls whose prompts were read.
+    """What is foreseen of a lane of ``calls`` with a model, from those whose prompts were ``read``.
 
     ``low`` to ``high`` is the share of the calls with a good answer now that would have had one
     from the other model as well.
@@ -36,57 +40,68 @@ class Foreseen(Struct, frozen=True, kw_only=True):
     lane: str
     model: str
     calls: float
-    prompts: int
+    read: float
     low: float
     high: float
 
 
 def foresee(
+    connection: "DuckDBPyConnection",
     prompts: Sequence[Prompt],
     lanes: Sequence[Lane],
     *,
-    cells: Sequence[Cell],
     entries: Mapping[str, Entry | None],
 ) -> tuple[Foreseen, ...]:
     """Return what is foreseen of each lane with its model; lanes without prompts are left out."""
+    if not prompts:
+        return ()
     by_name = {one.model: one for one in entries.values() if one is not None}
+    asked = _asked(connection)
+    chances: dict[str, Array] = {}
+
+    def of(entry: Entry) -> Array:
+        if entry.model not in chances:
+            chances[entry.model] = _chances(prompts, entry)
+        return chances[entry.model]
+
     made: list[Foreseen] = []
     for lane in lanes:
-        mine = [one for one in prompts if one.lane == lane.lane]
-        if sum(one.calls for one in mine) < _LEAST_CALLS:
-            continue
-        q = _chances(mine, by_name[lane.model])
-        p = _served(mine, [one for one in cells if one.lane == lane.lane], entries)
-        if p is None:
-            continue
-        weight = np.array([float(one.calls) for one in mine])
-        good = float(np.sum(weight * p))
-        made.append(
-            Foreseen(
-                lane=lane.lane,
-                model=lane.model,
-                calls=lane.calls,
-                prompts=len(mine),
-                low=float(np.sum(weight * np.maximum(0.0, p + q - 1.0))) / good,
-                high=float(np.sum(weight * np.minimum(p, q))) / good,
-            )
-        )
+        other = by_name[lane.model]
+        good, least, most, calls = 0.0, 0.0, 0.0, 0.0
+        for model, which, weight in asked.get(lane.lane, ()):
+            served = entries.get(model)
+            if served is None or not dearer(served, other):
+                continue
+            p, q = of(served)[which], of(other)[which]
+            good += float(np.sum(weight * p))
+            least += float(np.sum(weight * np.maximum(0.0, p + q - 1.0)))
+            most += float(np.sum(weight * np.minimum(p, q)))
+            calls += float(np.sum(weight))
+        if calls >= _LEAST_CALLS:
+            low, high = least / good, most / good
+            made.append(
+                Foreseen(
+                    lane=lane.lane, model=lane.model, calls=lane.calls, read=calls,
+                    low=low, high=high,
+                )
+            )  # fmt: skip
     return tuple(made)
 
 
-def _served(
-    prompts: Sequence[Prompt], cells: Sequence[Cell], entries: Mapping[str, Entry | None]
-) -> Array | None:
-    """Return each prompt's chance with the models that served the lane, by their calls."""
-    total = np.zeros(len(prompts))
-    calls = 0.0
-    for cell in cells:
-        entry = entries.get(cell.model)
-        if entry is not None:
-            asked = float(cell.calls.sum())
-            total += asked * _chances(prompts, entry)
-            calls += asked
-    return total / calls if calls else None
+_Asked = dict[str, list[tuple[str, "np.ndarray[Any, np.dtype[np.int64]]", Array]]]
+
+
+def _asked(connection: "DuckDBPyConnection") -> _Asked:
+    """Return, by lane, each model's prompts (as ``lanes`` numbers them) and how often each came."""
+    rows = connection.execute("""
+        SELECT moving, model, list(seen ORDER BY seen), list(calls ORDER BY seen) FROM (
+            SELECT moving, model, seen, sum(requests)::DOUBLE AS calls FROM whole
+            WHERE seen IS NOT NULL AND model IS NOT NULL AND NOT from_cache GROUP BY ALL)
+        GROUP BY 1, 2 ORDER BY 1, 2""").fetchall()
+    made: _Asked = {}
+    for lane, model, seen, calls in rows:
+        made.setdefault(lane, []).append((model, np.array(seen), np.array(calls)))
+    return made
 
 
 def _chances(prompts: Sequence[Prompt], entry: Entry) -> Array:

@@ -124,7 +124,7 @@ def _analysed(
     known = entries | {one.model: one for one in candidates}
     sums, found = _savings(connection, options, candidates, known, usd=facts["usd"] is not None)
     foreseen = () if found is None or sums is None or labelled else foresee(
-        sample.seen, found.lanes, cells=sums.cells, entries=known
+        connection, sample.seen, found.lanes, entries=known
     )  # fmt: skip
     outcomes = () if found is None or sums is None else policies(
         connection, sums, found, entries=known, g_per_kwh=options.g_per_kwh

@@ -7,7 +7,7 @@ where it has none). Bounds: the lower adds up the lanes that certainly lose at m
 those that may; both at the edges of a bootstrap over blocks of chains.
 """
 
-__all__ = ["DRAWS", "Lane", "Savings", "estimate"]
+__all__ = ["DRAWS", "Lane", "Savings", "dearer", "estimate"]
 
 from collections.abc import Mapping, Sequence
 
@@ -111,14 +111,14 @@ def _lanes(
             cells = [
                 cell
                 for cell in sums.cells
-                if cell.lane == name and _dearer(entries.get(cell.model), candidate)
+                if cell.lane == name and dearer(entries.get(cell.model), candidate)
             ]
             if cells:
                 made.append(_lane(name, candidate, cells, sums, alpha))
     return tuple(made)
 
 
-def _dearer(served: Entry | None, candidate: Entry) -> bool:
+def dearer(served: Entry | None, candidate: Entry) -> bool:
     """Say whether a model is not the candidate and has no lower prices."""
     if served is None or served.model == candidate.model:
         return False
@@ -206,7 +206,7 @@ def _blind(
     blind = 0.0
     for cell in sums.cells:
         served = entries.get(cell.model)
-        if served is not None and _dearer(served, cheapest):
+        if served is not None and dearer(served, cheapest):
             tokens, out = float((cell.fresh + cell.cached).sum()), float(cell.out.sum())
             blind += served.usd(fresh=tokens, cached=0, output=out)
             blind -= cheapest.usd(fresh=tokens, cached=0, output=out)

@@ -29,19 +29,19 @@ def bars(rows: Sequence[tuple[str, float, str]], *, title: str) -> str:
 def columns(rows: Sequence[tuple[str, float, str]], *, title: str) -> str:
     """Return columns side by side: label below, value (0 or more) as height, in words on hover."""
     most = max((value for _, value, _ in rows), default=0.0) or 1.0
-    step = _WIDTH / max(1, len(rows))
+    step, bottom = _WIDTH / max(1, len(rows)), _HEIGHT - _ROW
     top = max(range(len(rows)), key=lambda at: rows[at][1], default=0)
     parts: list[str] = []
     for number, (label, value, said) in enumerate(rows):
         height = max(1.0, (_HEIGHT - 2 * _ROW) * value / most)
         middle = (number + 0.5) * step
         parts += [
-            f'<rect class="bar" x="{number * step + 2:.1f}" y="{_HEIGHT - _ROW - height:.1f}" '
+            f'<rect class="bar" x="{middle - step / 2 + 2:.1f}" y="{bottom - height:.1f}" ',
             f'width="{step - 4:.1f}" height="{height:.1f}"><title>{escape(said)}</title></rect>',
             f'<text x="{middle:.1f}" y="{_HEIGHT - 8}" text-anchor="middle">{escape(label)}</text>',
         ]
         if number == top:
-            y = _HEIGHT - _ROW - height - 6
+            y = bottom - height - 6
             parts.append(
                 f'<text x="{middle:.1f}" y="{y:.1f}" text-anchor="middle">{escape(said)}</text>'
             )

@@ -22,14 +22,12 @@ _NO_MODEL = r"""(?i)^\s*(what\s+is|what's|calculate|compute|evaluate|solve|how\s
 
 
 class Prompt(Struct, frozen=True, kw_only=True, gc=False):
-    """What was seen in a prompt that so many calls had: no text.
+    """What was seen in a prompt: no text.
 
     ``kinds`` are the chances of simple, medium and complex; ``odds`` those of a good answer beside
     an average prompt's, for a tiny, small, medium and large model (``()``: nobody knows).
     """
 
-    lane: str
-    calls: int
     kinds: tuple[float, float, float]
     odds: tuple[float, ...] = ()
 
@@ -37,7 +35,7 @@ class Prompt(Struct, frozen=True, kw_only=True, gc=False):
 class Sample(Struct, frozen=True, kw_only=True):
     """What classifying a sample gave: prompts read, and how many of them need no model.
 
-    ``seen`` are the different ones; ``by`` names the classifier.
+    ``seen`` are the different ones, as ``lanes`` numbers them; ``by`` names the classifier.
     """
 
     prompts: int
@@ -48,27 +46,26 @@ class Sample(Struct, frozen=True, kw_only=True):
 
 
 def classify_sample(connection: "DuckDBPyConnection", classify: Classify) -> Sample:
-    """Make ``lanes`` (file, line, lane, simple, complex) of the rows whose text was kept."""
+    """Make ``lanes`` (file, line, lane, simple, complex, seen) of rows whose text was kept."""
     connection.execute("""CREATE TABLE lanes (file USMALLINT, line BIGINT, lane VARCHAR,
-        simple FLOAT, complex FLOAT)""")
+        simple FLOAT, complex FLOAT, seen INTEGER)""")
     connection.execute("""CREATE TABLE seen (text VARCHAR, lane VARCHAR, simple FLOAT,
-        complex FLOAT)""")
+        complex FLOAT, seen INTEGER)""")
     texts = connection.execute(
-        """SELECT text, count(*), any_value(lane) FROM calls
-        WHERE bad IS NULL AND text IS NOT NULL GROUP BY text ORDER BY text"""
+        "SELECT DISTINCT text FROM calls WHERE bad IS NULL AND text IS NOT NULL ORDER BY text"
     ).fetchall()
-    found: list[tuple[str, str, float, float]] = []
+    found: list[tuple[str, str, float, float, int]] = []
     seen: list[Prompt] = []
     by = ""
-    for text, calls, lane in texts:
+    for number, (text,) in enumerate(texts):
         signals = classify(text)
         by = signals.classifier
-        found.append((text, signals.lane, signals.p_simple, signals.p_complex))
-        seen.append(_seen(signals, calls, lane))
+        found.append((text, signals.lane, signals.p_simple, signals.p_complex, number))
+        seen.append(_seen(signals))
     if found:
-        connection.executemany("INSERT INTO seen VALUES (?, ?, ?, ?)", found)
+        connection.executemany("INSERT INTO seen VALUES (?, ?, ?, ?, ?)", found)
     connection.execute("""INSERT INTO lanes SELECT file, line, coalesce(calls.lane, seen.lane),
-        simple, complex FROM calls JOIN seen USING (text) WHERE bad IS NULL""")
+        simple, complex, seen FROM calls JOIN seen USING (text) WHERE bad IS NULL""")
     row = connection.execute(
         """SELECT count(*) FILTER (text IS NOT NULL),
         count(*) FILTER (text IS NOT NULL AND regexp_matches(text, ?)), count(*)
@@ -82,11 +79,9 @@ def classify_sample(connection: "DuckDBPyConnection", classify: Classify) -> Sam
     )
 
 
-def _seen(signals: Signals, calls: int, lane: str | None) -> Prompt:
-    """Return what was seen; the log's own lane goes before the classifier's."""
+def _seen(signals: Signals) -> Prompt:
+    """Return what was seen."""
     return Prompt(
-        lane=lane or signals.lane,
-        calls=calls,
         kinds=(signals.p_simple, signals.p_medium, signals.p_complex),
         odds=signals.odds_ratio,
     )

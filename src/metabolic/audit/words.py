@@ -24,7 +24,7 @@ WORDS = {
     "carbon_g": "carbon",
     "net_saving_ratio": "net saving",
     "movable_calls_ratio": "calls that smaller models could have served",
-    "foreseen_calls_ratio": "the same, as a learned router foresees it",
+    "foreseen_good_ratio": "good answers a smaller model would have given as well",
     "net_saving_usd_per_month": "net saving per month",
     "break_even_ratio": "saving at which it breaks even",
 }

@@ -48,7 +48,7 @@ def make_work(connection: "DuckDBPyConnection") -> None:
             greatest(input_tokens - coalesce(cached_tokens, 0), 0) AS fresh,
             output_tokens AS out, reasoning_tokens, seconds, energy_j, quality, shadow_model,
             shadow_quality, shadow_output_tokens AS shadow_out,
-            coalesce(propensity, 1) AS propensity, reported_usd,
+            coalesce(propensity, 1) AS propensity, lanes.seen, reported_usd,
             prices.fresh * greatest(input_tokens - coalesce(cached_tokens, 0), 0)
                 + prices.kept * coalesce(cached_tokens, 0)
                 + prices.out * coalesce(output_tokens, 0) AS derived_usd,
