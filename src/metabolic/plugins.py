@@ -92,6 +92,7 @@ BUILTIN: Mapping[str, Mapping[str, str]] = {
         "content": "metabolic.validate.content",
         "fake": "metabolic.validate.fake",
         "grounding": "metabolic.validate.grounding",
+        "judge": "metabolic.validate.judge",
         "learned": "metabolic.validate.learned",
         "shape": "metabolic.validate.shape",
     },

@@ -107,7 +107,7 @@ def test_feedback_on_the_reference_bounds_what_the_draft_can_have_lost() -> None
 
 
 def test_only_the_labellers_own_words_count() -> None:
-    rows = [
+    rows: list[dict[str, object]] = [
         {"correct": False, "by": "judge"},
         {"correct": True, "by": "user_feedback"},
     ]

@@ -16,9 +16,10 @@ def checks_of(run: Run, policy: Policy) -> Checks | None:
     checking, drafts = policy.checking, len(run.verdicts)
     if checking is None or not drafts:
         return None
-    cpu_s = drafts * checking.cpu_s
+    judged = {name for name, _ in run.verdicts}
+    gated = sum([one.call.logprobs and one.call.id in judged for one in run.attempts])
+    cpu_s = drafts * checking.cpu_s + gated * checking.gate_cpu_s
     energy_j = cpu_s * policy.cpu_w_per_core
     electricity = electricity_usd(energy_j, usd_per_kwh=policy.usd_per_kwh)
-    return Checks(
-        drafts=drafts, cpu_s=cpu_s, energy_j=energy_j, usd=drafts * checking.usd + electricity
-    )
+    usd = drafts * checking.usd + gated * checking.gate_usd + electricity
+    return Checks(drafts=drafts, cpu_s=cpu_s, energy_j=energy_j, usd=usd)

@@ -90,6 +90,7 @@ class Estimate(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     this request; both are for local devices only. ``net_usd`` adds tokens, lost prompt cache,
     electricity, carbon, ``wait_usd`` (the client's time, queue and waking included) and
     ``check_usd`` (validating the draft, which takes ``check_s``): the figure that is minimised.
+    ``gate_usd`` and ``gate_s`` come on top where its draft is gated (a judge is asked).
     """
 
     input_tokens: int
@@ -110,6 +111,8 @@ class Estimate(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     wait_usd: float = 0.0
     check_usd: float = 0.0
     check_s: float = 0.0
+    gate_usd: float = 0.0
+    gate_s: float = 0.0
 
 
 class Candidate(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):

@@ -209,7 +209,9 @@ def _gated(gates: Sequence[Fit], last: Fit, at: Certified) -> Plan:
         energy = sum(known) + escalates * rest.marginal_energy_j
     return Plan(
         stages=(*(name for name, _, _ in gates), last[0]),
-        expected_net_usd=sum(one.net_usd for _, one, _ in gates) + escalates * rest.net_usd,
+        expected_net_usd=sum(one.net_usd for _, one, _ in gates)
+        + (gates[0][1].gate_usd if len(gates) == 1 else 0.0)
+        + escalates * rest.net_usd,
         expected_energy_j=energy,
         p_correct=min(1.0, max(0.0, rest.p_correct - at.loss_ratio)),
         p_escalate=escalates,

@@ -6,10 +6,11 @@ discarded drafts included::
 
     C(first, rest) = c + (1 - a) C(rest)
 
-so a gate of cost ``c`` pays only when ``c < a C(rest)``: at a cost ratio of 1:2 a cascade that
-escalates more than half must lose. Its expected quality is that of the rest, less what the gate
-keeps wrongly. The drafts it keeps are easier than the others, for the rest too: if keeping lifts
-the gate's odds of being right from P(correct) to ``k`` = P(correct | accepted), the rest's odds
+which is charged with judging its draft too, so a gate of cost ``c`` pays only when
+``c < a C(rest)``: at a cost ratio of 1:2 a cascade that escalates more than half must lose. Its
+expected quality is that of the rest, less what the gate keeps wrongly. The drafts it keeps are
+easier than the others, for the rest too: if keeping lifts the gate's odds of being right from
+P(correct) to ``k`` = P(correct | accepted), the rest's odds
 on the same drafts are taken to be lifted by the same ratio, to ``r``::
 
     Q(first, rest) = Q(rest) - a max(0, r - k)
@@ -97,7 +98,7 @@ def _score(chain: tuple[Fit, ...]) -> tuple[float, float]:
     for _, gate, _ in chain[-2::-1]:
         accept = gate.p_accept or 0.0
         kept = gate.p_correct if gate.p_correct_accepted is None else gate.p_correct_accepted
-        cost = gate.net_usd + (1 - accept) * cost
+        cost = gate.net_usd + gate.gate_usd + (1 - accept) * cost
         rest = lifted(quality, before=gate.p_correct, after=kept)
         if rest > kept:
             quality -= accept * (rest - kept)
@@ -149,7 +150,8 @@ def is_late(chain: tuple[Fit, ...], deadline_s: float | None) -> bool:
     """
     if deadline_s is None or len(chain) == 1:
         return False
-    return sum([seconds_of(one) or 0.0 for _, one, _ in chain]) > deadline_s
+    judging = sum([one.gate_s for _, one, _ in chain[:-1]])
+    return judging + sum([seconds_of(one) or 0.0 for _, one, _ in chain]) > deadline_s
 
 
 def _rank(one: _Scored) -> tuple[float, int, list[str]]:

@@ -26,10 +26,14 @@ def with_dues(judged: Estimate, policy: Policy, *, usd_per_j: float) -> Estimate
     ``usd_per_j`` is the price of a joule here, for the CPU seconds of the checks.
     """
     checking = policy.checking
-    check_usd = check_s = 0.0
+    check_usd = check_s = gate_usd = gate_s = 0.0
     if checking is not None:
-        check_usd = checking.usd + checking.cpu_s * policy.cpu_w_per_core * usd_per_j
+        usd_per_s = policy.cpu_w_per_core * usd_per_j
+        check_usd = checking.usd + checking.cpu_s * usd_per_s
         check_s = checking.cpu_s + checking.wait_s
+        gate_s = checking.gate_cpu_s + checking.gate_wait_s
+        gate_usd = checking.gate_usd + checking.gate_cpu_s * usd_per_s
+        gate_usd += gate_s * policy.wait_usd_per_h / _S_PER_H
     wait_usd = 0.0
     if policy.wait_usd_per_h:
         ttft_s = SLOW_TTFT_S if judged.ttft_s is None else judged.ttft_s
@@ -41,6 +45,8 @@ def with_dues(judged: Estimate, policy: Policy, *, usd_per_j: float) -> Estimate
         wait_usd=wait_usd,
         check_usd=check_usd,
         check_s=check_s,
+        gate_usd=gate_usd,
+        gate_s=gate_s,
         net_usd=judged.net_usd + wait_usd + check_usd,
     )
 
@@ -50,5 +56,3 @@ def seconds_of(judged: Estimate) -> float | None:
     if judged.ttft_s is None or judged.tpot_s is None:
         return None
     return judged.ttft_s + judged.tpot_s * judged.output_tokens + judged.check_s
-
-

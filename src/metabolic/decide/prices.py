@@ -43,6 +43,7 @@ def _parts(name: str, judged: Estimate | None) -> str | None:
     marks = [
         *([] if seconds is None else [f"{seconds:.2g} s, queue and waking included"]),
         *([] if not judged.check_s else [f"{1e3 * judged.check_s:.2g} ms for checks"]),
+        *([] if not judged.gate_usd else [f"{judged.gate_usd:.2g} USD more to judge it as a gate"]),
         *([] if not judged.lost_cache_usd else [f"{judged.lost_cache_usd:.2g} USD for lost cache"]),
     ]
     behind = f" ({', '.join(marks)})" if marks else ""
@@ -68,7 +69,8 @@ def _before(decision: Decision, by_key: Mapping[str, Candidate]) -> Iterator[str
         small = one.estimate
         if small is None or one is large or one.rejected or (name, decision.reference) in planned:
             continue
-        share, keeps = small.net_usd / large.estimate.net_usd, small.p_accept
+        share = (small.net_usd + small.gate_usd) / large.estimate.net_usd
+        keeps = small.p_accept
         if keeps is not None and share < 1:
             stages = (name, decision.reference or "")
             yield _stake(stages, large.estimate, share=share, keeps=keeps)

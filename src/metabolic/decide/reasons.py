@@ -54,7 +54,7 @@ def break_even(decision: Decision, plan: Plan) -> float | None:
     both = plan.stages == stages and decision.stages[0].rule == "never"
     asked = plan.stages[: 2 if both else 1]
     costs = [
-        one.estimate.net_usd
+        one.estimate.net_usd + (0.0 if both else one.estimate.gate_usd)
         for one in decision.candidates
         if key_of(one.deployment, one.variant) in asked and one.estimate is not None
     ]

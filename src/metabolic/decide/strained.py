@@ -190,7 +190,7 @@ def _score(chain: tuple[Fit, ...], joules: dict[str, float]) -> _Scored:
     for name, gate, _ in chain[-2::-1]:
         accept = gate.p_accept or 0.0
         kept = gate.p_correct if gate.p_correct_accepted is None else gate.p_correct_accepted
-        cost = gate.net_usd + (1 - accept) * cost
+        cost = gate.net_usd + gate.gate_usd + (1 - accept) * cost
         hot_j = joules[name] + (1 - accept) * hot_j
         rest = lifted(quality, before=gate.p_correct, after=kept)
         quality -= accept * max(0.0, rest - kept)

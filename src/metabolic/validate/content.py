@@ -1,12 +1,13 @@
 """Checks of what an answer says that need no model: they are right, wrong, or do not apply.
 
-Equations are computed again, code blocks are parsed, dates looked up in the calendar, demands of
-the prompt (length, language) and of the configuration (a pattern, words) counted. A fault makes an
+Equations are computed again, code blocks are parsed, dates looked up in the calendar, citations
+among the sources the request gives, demands of the prompt (length, language) and of the
+configuration (a pattern, words) counted. A fault makes an
 answer doubtful: another model tries first. What a setting demands (``pattern``, ``code``) may be
 made a condition of the form: then the answer is broken without it.
 """
 
-__all__ = ["ContentValidator", "Options", "check_cost", "create"]
+__all__ = ["ContentValidator", "Options", "check_cost", "create", "score_version"]
 
 import re
 from collections.abc import Iterator
@@ -18,27 +19,31 @@ from metabolic.core.checking import CheckCost
 from metabolic.core.errors import ConfigError
 from metabolic.core.request import Request
 from metabolic.validate.arithmetic import equations
+from metabolic.validate.citations import unknown_citations
 from metabolic.validate.code import blocks, fault_of
 from metabolic.validate.constraints import Demands, demands_of, unmet
-from metabolic.validate.context import question_of
+from metabolic.validate.context import context_of, question_of, texts_of
 from metabolic.validate.dates import impossible_dates
 from metabolic.validate.schema import is_cheap_pattern
 
 _MAX_CHARS = 40_000
+_MARKS = re.compile(r"[\[【]\^?\d|https?://")
 
 
 class Options(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What is checked.
 
     ``pattern`` is a regular expression the answer must hold; ``forbidden`` words it must not;
-    ``language`` a code (``de``) it must be in. ``strict`` breaks an answer that fails ``pattern``,
-    ``forbidden`` or ``code`` instead of doubting it.
+    ``language`` a code (``de``) it must be in. ``citations``: a source number or an address that
+    the request does not hold, where it gives sources. ``strict`` breaks an answer that fails
+    ``pattern``, ``forbidden`` or ``code`` instead of doubting it.
     """
 
     equations: bool = True
     code: bool = True
     dates: bool = True
     prompt: bool = True
+    citations: bool = True
     pattern: str | None = None
     forbidden: tuple[str, ...] = ()
     language: str | None = None
@@ -84,6 +89,8 @@ class ContentValidator:
                 bad = sum(not one.ok for one in found)
                 right, wrong = right + len(found) - bad, wrong + bad
             reasons.update(self._faults(request, demands, text))
+        if self._options.citations and _made_up(request, reply):
+            reasons["citation"] = False
         if wrong:
             reasons["equation"] = False
         if not (reasons or right):
@@ -118,6 +125,15 @@ class ContentValidator:
                 yield fault, False
 
 
+def _made_up(request: Request, reply: Reply) -> bool:
+    """Say whether a choice cites what the request does not hold."""
+    texts = [one.text[:_MAX_CHARS] for one in reply.choices if _MARKS.search(one.text)]
+    if not texts:
+        return False
+    asked, evidence = texts_of(request), context_of(request)
+    return any(unknown_citations(one, asked=asked, evidence=evidence) for one in texts)
+
+
 def _counted(right: int, wrong: int) -> tuple[Signal, ...]:
     """Return the counts of equations, where there were any."""
     if not right + wrong:
@@ -132,6 +148,11 @@ def check_cost(options: Options) -> CheckCost:
     """Return what a draft typically takes."""
     del options
     return CheckCost(name="content", cpu_s=ContentValidator.cost_s)
+
+
+def score_version() -> str:
+    """Return the version of what is checked: certificates of another one are not in force."""
+    return "2"
 
 
 def create(options: Options) -> ContentValidator:

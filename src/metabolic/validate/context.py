@@ -1,6 +1,6 @@
 """The evidence a request carries, and the text of what it asks."""
 
-__all__ = ["context_of", "question_of"]
+__all__ = ["context_of", "question_of", "texts_of"]
 
 from collections.abc import Iterator
 
@@ -37,6 +37,15 @@ def _pieces(messages: tuple[Message, ...]) -> Iterator[str]:
                 long = block.text.count(" ") >= _MIN_WORDS
                 if message.role == "tool" or (message.role != "assistant" and long):
                     yield block.text
+
+
+def texts_of(request: Request) -> str:
+    """Return every text the model was given, but for what an assistant said; 60,000 characters."""
+    parts: list[str] = []
+    for message in request.messages:
+        if message.role != "assistant":
+            parts += [one.text for one in message.content if isinstance(one, Text | ToolResult)]
+    return "\n".join(parts)[:_MAX_CHARS]
 
 
 def question_of(request: Request) -> str:

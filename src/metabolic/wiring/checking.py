@@ -24,10 +24,15 @@ def checking_of(config: Config) -> Checking:
     """
     said = [(one.kind, _cost(one)) for one in config.routing.validators]
     known = tuple(one for _, one in said if one is not None)
+    every = [one for one in known if not one.gated]
+    gated = [one for one in known if one.gated]
     return Checking(
-        cpu_s=sum(one.cpu_s for one in known),
-        wait_s=sum(one.wait_s for one in known),
-        usd=sum(one.usd for one in known),
+        cpu_s=sum(one.cpu_s for one in every),
+        wait_s=sum(one.wait_s for one in every),
+        usd=sum(one.usd for one in every),
+        gate_cpu_s=sum(one.cpu_s for one in gated),
+        gate_wait_s=sum(one.wait_s for one in gated),
+        gate_usd=sum(one.usd for one in gated),
         parts=known,
         unknown=tuple(kind for kind, one in said if one is None),
     )
