@@ -11,6 +11,7 @@ __all__ = [
     "BUILTIN",
     "GROUPS",
     "Plugin",
+    "actuator",
     "backend",
     "classifier",
     "engine",
@@ -37,13 +38,28 @@ from metabolic.config import Secret
 from metabolic.core.engine import EngineTraits
 from metabolic.core.errors import ConfigError
 from metabolic.core.fleet import Endpoint, LaunchSpec
-from metabolic.core.ports import Backend, Classifier, Engine, Ledger, Meter, Sensor, Validator
+from metabolic.core.ports import (
+    Actuator,
+    Backend,
+    Classifier,
+    Engine,
+    Ledger,
+    Meter,
+    Sensor,
+    Validator,
+)
 from metabolic.core.relay import Relay
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
 BUILTIN: Mapping[str, Mapping[str, str]] = {
+    "actuators": {
+        "fake": "metabolic.actuate.fake",
+        "nvidia_smi": "metabolic.actuate.nvidia_smi",
+        "nvml": "metabolic.actuate.nvml",
+        "rapl": "metabolic.actuate.rapl",
+    },
     "sensors": {
         "amd": "metabolic.sense.amd",
         "amd_smi": "metabolic.sense.amd_smi",
@@ -189,6 +205,11 @@ def _revealed(value: object) -> object:
 def sensor(kind: str, table: Mapping[str, object] | None = None) -> Sensor:
     """Return a sensor. Raises ``ConfigError``."""
     return cast("Sensor", _create("sensors", kind, table))
+
+
+def actuator(kind: str, table: Mapping[str, object] | None = None) -> Actuator:
+    """Return what sets limits of the machine. Raises ``ConfigError``."""
+    return cast("Actuator", _create("actuators", kind, table))
 
 
 def meter(kind: str, table: Mapping[str, object] | None = None) -> Meter:

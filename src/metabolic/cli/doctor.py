@@ -11,7 +11,7 @@ import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import msgspec
 import psutil
@@ -20,6 +20,8 @@ from msgspec import Struct
 
 from metabolic import __version__, plugins
 from metabolic.cli import senses, show
+from metabolic.cli.finding import Finding, Status
+from metabolic.cli.limits import limits, restored, sleeping
 from metabolic.cli.surroundings import surroundings
 from metabolic.config import Config, load
 from metabolic.core.errors import MetabolicError
@@ -36,39 +38,26 @@ _LOW_DISK_BYTES = 3 * _GIB
 _HARMLESS = frozenset({"absent", "platform", "library", "asleep"})
 """Reasons not to read that are nobody's fault: the machine has no such thing."""
 
-Status = Literal["ok", "note", "warn", "fail"]
-
-
-class Finding(Struct, frozen=True, kw_only=True):
-    """One thing that was looked at; ``fail`` is what keeps the gateway from running.
-
-    ``why`` is the kind of obstacle of a sensor that does not read (``permission``, ``driver``,
-    ``library``, ``container``, ``platform``, …), ``remedy`` what to do about it.
-    """
-
-    area: str
-    name: str
-    value: str
-    status: Status = "ok"
-    why: str | None = None
-    remedy: str = ""
-
 
 def doctor(
     *,
     config: Annotated[Path | None, Parameter(env_var="METABOLIC_CONFIG")] = None,
     json: Annotated[bool, Parameter(negative="")] = False,
+    restore: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
     """Check configuration, models, sensors and ports; nothing is changed or sent anywhere.
 
     Args:
         config: The configuration file; without one the embedded defaults are looked at.
         json: Print JSON instead of tables.
+        restore: Put back power caps and clocks that a killed gateway left behind, and say so.
 
     Returns:
         1 when something keeps the gateway from running, else 0.
     """
-    found = tuple(findings(load(config)))
+    given = load(config)
+    put_back = tuple(restored(given)) if restore else ()
+    found = (*put_back, *findings(given))
     if json:
         show.print_json({"findings": found})
     else:
@@ -82,6 +71,8 @@ def findings(config: Config) -> Iterator[Finding]:
     yield from _machine(config)
     yield from _models(config)
     yield from _sensors(config)
+    yield from sleeping(config)
+    yield from limits(config)
     yield from _adapters(config)
     yield from _port(config)
     yield from _settings(config)

@@ -14,6 +14,7 @@ from typing import Any, Literal, NoReturn, TypeVar, cast
 import msgspec
 
 from metabolic.config import tables
+from metabolic.config.actuators import ActuatorsTable
 from metabolic.config.admin import AdminTable
 from metabolic.config.capacity import CapacityTable
 from metabolic.config.check import check
@@ -47,6 +48,7 @@ T = TypeVar("T", bound=msgspec.Struct)
 
 _TABLES: dict[str, type[msgspec.Struct]] = {
     "server": ServerTable,
+    "actuators": ActuatorsTable,
     "admin": AdminTable,
     "profile": ProfileTable,
     "energy": EnergyTable,
@@ -68,6 +70,7 @@ _ARRAYS: dict[str, tuple[str, type[msgspec.Struct]]] = {
     "key": ("keys", KeyTable),
     "sensor": ("sensors", AdapterTable),
     "meter": ("meters", AdapterTable),
+    "actuator": ("limiters", AdapterTable),
     "deployment": ("deployments", DeploymentTable),
     "virtual": ("virtuals", VirtualTable),
     "belief": ("beliefs", BeliefTable),

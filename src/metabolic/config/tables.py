@@ -28,6 +28,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 from metabolic.account.zones import WORLD_G_PER_KWH, intensity_of
+from metabolic.config.actuators import ActuatorsTable
 from metabolic.config.admin import AdminTable
 from metabolic.config.capacity import CapacityTable
 from metabolic.config.delivery import DeliveryTable
@@ -352,6 +353,8 @@ class Config(Struct, frozen=True, kw_only=True):
     models: ModelsTable = ModelsTable()
     engines: EnginesTable = EnginesTable()
     capacity: CapacityTable = CapacityTable()
+    actuators: ActuatorsTable = ActuatorsTable()
+    limiters: tuple[AdapterTable, ...] = ()
     speculation: SpeculationTable = SpeculationTable()
     deployments: tuple[DeploymentTable, ...] = ()
     virtuals: tuple[VirtualTable, ...] = ()

@@ -19,10 +19,12 @@
     ├─ EngineError                 a local engine did not start or stop as asked
     ├─ StoreError                  a model file could not be had, or is not the file it should be
     ├─ SensorError                 never leaves ``sense``: the reading becomes None
+    ├─ ActuatorError               a limit could not be set or put back; never fails a request
     └─ LedgerError                 never fails a request: spooled, counted, alarmed
 """
 
 __all__ = [
+    "ActuatorError",
     "BackendError",
     "BadReply",
     "ConfigError",
@@ -193,6 +195,10 @@ class StoreError(MetabolicError):
 
 class SensorError(MetabolicError):
     """A sensor cannot be read; never leaves ``sense``."""
+
+
+class ActuatorError(MetabolicError):
+    """A power or clock limit could not be set or put back."""
 
 
 class LedgerError(MetabolicError):

@@ -4,6 +4,7 @@ Every seam has a fake that ships in the package and a conformance suite in ``met
 """
 
 __all__ = [
+    "Actuator",
     "Backend",
     "Classifier",
     "Clock",
@@ -25,6 +26,7 @@ from typing import Literal, Protocol, runtime_checkable
 
 from msgspec import Struct
 
+from metabolic.core.actuation import Knob
 from metabolic.core.attempt import Attempt, Call, Reply, Verdict
 from metabolic.core.fleet import Endpoint, State
 from metabolic.core.hardware import HardwareState, Origin
@@ -217,6 +219,28 @@ class Engine(Protocol):
 
     async def stop(self) -> None:
         """Stop for good; nothing of it is left."""
+        ...
+
+
+class Actuator(Protocol):
+    """Sets limits of the machine: power caps and clocks. Called in a thread, never on the loop."""
+
+    name: str
+
+    def knobs(self) -> tuple[Knob, ...]:
+        """Return what can be set now; what is missing or forbidden is left out, never raised."""
+        ...
+
+    def set(self, knob: str, value: float) -> None:
+        """Set one limit. Raises ``ActuatorError``."""
+        ...
+
+    def restore(self, knob: str, value: float | None) -> None:
+        """Put one limit back; ``None``: there was none. Raises ``ActuatorError``."""
+        ...
+
+    def close(self) -> None:
+        """Give up handles; limits stay as they are."""
         ...
 
 

@@ -101,7 +101,8 @@ class FakeControl:
         method, target, _ = head.split("\r\n")[0].split(" ")
         lines = (line.partition(":") for line in head.lower().split("\r\n"))
         length = next((int(value) for name, _, value in lines if name == "content-length"), 0)
-        body = json.loads(await reader.readexactly(length)) if length else {}
+        content = await reader.readexactly(length)
+        body: dict[str, object] = json.loads(content) if content else {}
         self.asked.append(f"{method} {target}")
         status, answer = self._answer(method, target, body)
         content = json.dumps(answer).encode()

@@ -17,6 +17,7 @@ from metabolic.core.fleet import Deployment, Endpoint
 from metabolic.core.hardware import HardwareState
 from metabolic.core.ports import Engine
 from metabolic.core.receipt import Window
+from metabolic.decide.drafting import is_twin
 from metabolic.decide.provision import Traits
 from metabolic.decide.replicas import siblings
 from metabolic.execute.keeper import Keeper
@@ -134,6 +135,6 @@ def _hint(one: Deployment, table: DeploymentTable | None, group: tuple[str, ...]
         ),
         memory_bytes=sleep.memory_bytes,
         room="elsewhere" if not local and one.device is None else room,
-        warm_up=local if sleep.warm_up is None else sleep.warm_up,
+        warm_up=(local and not is_twin(one)) if sleep.warm_up is None else sleep.warm_up,
         idle_s=sleep.idle_s,
     )

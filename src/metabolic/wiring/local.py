@@ -22,6 +22,7 @@ from metabolic.execute.keeper import Keeper
 from metabolic.execute.meters import Meters
 from metabolic.plugins import engine as make_engine
 from metabolic.wiring.fleet import Assembled, Local
+from metabolic.wiring.governor import governor_of
 from metabolic.wiring.hands import Sleepers
 from metabolic.wiring.twins import launch_of
 
@@ -35,7 +36,7 @@ _LOG = logging.getLogger("metabolic.wiring")
 class LocalFleet:
     """Models, engines and keeper of the local deployments."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what is local meets here
         self,
         config: Config,
         assembled: Assembled,
@@ -56,6 +57,8 @@ class LocalFleet:
             config, fleet, assembled.endpoints, meters=meters, hardware=hardware
         )
         self.kept = frozenset(self._sleepers.engines)
+        self._governor = governor_of(config, clock=clock, state=lambda: situation().metabolic)
+        self._governing: asyncio.Task[None] | None = None
         locals_ = assembled.locals
         self._locals = locals_
         self._fetching: asyncio.Task[None] | None = None
@@ -128,6 +131,8 @@ class LocalFleet:
     def open(self) -> None:
         """Begin to fetch what is missing and to keep engines warm."""
         self.keeper.open()
+        if self._governor is not None:
+            self._governing = asyncio.create_task(self._governor.run(), name="limits")
         if self._missing and self._store is not None and self._supervisor is not None:
             fetch = self._fetch(self._store, self._supervisor)
             self._fetching = asyncio.create_task(fetch, name="models")
@@ -137,6 +142,7 @@ class LocalFleet:
         if self._fetching is not None:
             self._fetching.cancel()
             await asyncio.gather(self._fetching, return_exceptions=True)
+        await self._lift()
         await self.keeper.aclose()
         await asyncio.to_thread(self.save)
         if self._supervisor is None:
@@ -145,6 +151,14 @@ class LocalFleet:
             await self._supervisor.stop_all()
         except EngineError as exc:
             _LOG.warning("engines did not stop", extra={"reason": str(exc)})
+
+    async def _lift(self) -> None:
+        """Put every limit of the machine back."""
+        if self._governing is not None:
+            self._governing.cancel()
+            await asyncio.gather(self._governing, return_exceptions=True)
+        if self._governor is not None:
+            await self._governor.aclose()
 
     def saw(self, window: Window) -> None:
         """Learn from a meter's window what devices draw with nothing to do."""

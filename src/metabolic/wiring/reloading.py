@@ -11,6 +11,8 @@ _FIXED = (
     "models",
     "engines",
     "capacity",
+    "actuators",
+    "limiters",
     "sense",
     "ledger",
     "sensors",
