@@ -32,6 +32,7 @@ METHODS = {
     *("ours", "lane table", "lane table + router", "prompt length", "TF-IDF ridge"),
     *("domain mean", "random", "oracle", "best single"),
 }
+LANED = {"ours", "lane table", "lane table + router"}
 WEAK = np.array([0.0, 0.0, 1.0, 1.0])
 STRONG = np.array([1.0, 1.0, 1.0, 1.0])
 
@@ -154,6 +155,9 @@ def test_a_quick_run_on_sets_never_seen_gives_every_figure_and_row(
     assert [row for row in report.rows if row["kind"] == "shipped"]
     assert not [r for r in report.rows if r["set"] == "routerarena_made" and r["kind"] == "fitted"]
     assert any(row["set"] == "all sets with prices" for row in report.rows)
+    assert {row["method"] for row in report.rows if row["kind"] == "lane"} == LANED
+    gateway = [row for row in fitted if str(row["method"]).startswith("gateway")]
+    assert [row["decided_loss"] is not None for row in gateway] == [True, True]
     show(report, as_json=True)
     assert json.loads(capsys.readouterr().out)["bench"] == "router"
 

@@ -24,7 +24,7 @@ from metabolic.bench.router_attacks import attacks
 from metabolic.bench.router_methods import subject_of
 from metabolic.bench.router_mixes import MIX, mixes
 from metabolic.bench.router_sets import Plan, evaluate
-from metabolic.bench.router_tally import Tally, pooled_lanes
+from metabolic.bench.router_tally import Tally, pooled
 from metabolic.train.matrix import Matrix, prompts_of
 from metabolic.train.outcomes import Outcomes, read
 from metabolic.train.shipped import digest, shipped_heads, trained_on
@@ -241,31 +241,12 @@ def _difficulty(
 
 def _pooled(results: Sequence[_Result]) -> list[Row]:
     """Return what each method costs at the best single's quality over all sets with prices."""
-    by_method: dict[str, list[tuple[Tally, Row]]] = {}
+    by_method: dict[str, list[Tally]] = {}
     for one in results:
         for name, tally in one.pooled.items():
             row = next(r for r in one.rows if (r["method"], r["split"]) == (name, "random"))
-            if tally.ratio and row["axis"] == "usd" and not one.name.startswith(MIX):
-                by_method.setdefault(name, []).append((tally, row))
+            known = tally.ratio or tally.decided
+            if known and row["axis"] == "usd" and not one.name.startswith(MIX):
+                by_method.setdefault(name, []).append(tally)
     most = max(map(len, by_method.values()), default=0)
-    return [
-        {
-            "set": "all sets with prices",
-            "kind": "fitted",
-            "split": "random",
-            "method": name,
-            "n": len(pairs),
-            "splits": min(len(tally.ratio) for tally, _ in pairs),
-            "cost_at_best_single_ratio": float(np.mean([np.mean(t.ratio) for t, _ in pairs])),
-            "loss_at_best_single": float(np.mean([np.mean(t.loss) for t, _ in pairs])),
-            "cost_on_curve_ratio": float(np.mean([np.mean(t.on_curve) for t, _ in pairs])),
-            "cost_of_all_ratio": sum(t.spent for t, _ in pairs)
-            / sum(t.spent_best for t, _ in pairs),
-            "strong_share": float(np.mean([np.mean(t.strong) for t, _ in pairs])),
-            "cost_at_2pct_loss_ratio": float(np.mean([np.mean(t.ratio_2pct) for t, _ in pairs])),
-            "loss_at_2pct": float(np.mean([np.mean(t.loss_2pct) for t, _ in pairs])),
-            **pooled_lanes([tally for tally, _ in pairs]),
-        }
-        for name, pairs in by_method.items()
-        if len(pairs) == most
-    ]
+    return [pooled(name, found) for name, found in by_method.items() if len(found) == most]

@@ -7,7 +7,7 @@ answers where no price does, or the lane has too few questions. ``sure`` wants t
 lane's loss below the bound, not its mean.
 """
 
-__all__ = ["ALLOWED", "MIN_LANE", "Lanewise", "Part", "lanewise", "worst"]
+__all__ = ["ALLOWED", "MIN_LANE", "LaneLoss", "Lanewise", "Part", "lanewise", "worst"]
 
 from collections.abc import Sequence
 
@@ -28,6 +28,15 @@ _Z = 1.64
 """One-sided 95 %."""
 
 
+class LaneLoss(Struct, frozen=True, kw_only=True):
+    """What a lane of ``n`` reported questions lost, and cost over the best single model."""
+
+    lane: str
+    n: int
+    loss: float
+    cost_ratio: float
+
+
 class Lanewise(Struct, frozen=True, kw_only=True):
     """The policy on the reported questions: its cost over the best single's, and its losses."""
 
@@ -35,6 +44,7 @@ class Lanewise(Struct, frozen=True, kw_only=True):
     loss: float
     worst_lane_loss: float
     lanes_over_ratio: float
+    lanes: tuple[LaneLoss, ...] = ()
 
 
 class Part(Struct, frozen=True, kw_only=True):
@@ -60,16 +70,33 @@ def lanewise(
         chosen = _price(held.picks[:, rows], learn, rows, best, sure=sure)
         if chosen >= 0:
             picks[lanes == name] = made.picks[chosen, lanes == name]
+    return _summed(picks, report, lanes, best)
+
+
+def _summed(picks: Picks, report: Part, lanes: NDArray[np.str_], best: int) -> Lanewise:
+    """Return what the picks cost and lose, together and on every lane of enough questions."""
     every = np.arange(len(picks))
     lost = report.scores[:, best] - report.scores[every, picks]
-    means = _means(lost, lanes)
+    spent, usual = report.costs[every, picks], report.costs[:, best]
+    found: list[LaneLoss] = []
+    for name in np.unique(lanes):
+        rows = lanes == name
+        if rows.sum() >= MIN_LANE:
+            found.append(
+                LaneLoss(
+                    lane=str(name),
+                    n=int(rows.sum()),
+                    loss=float(lost[rows].mean()),
+                    cost_ratio=float(spent[rows].mean()) / (float(usual[rows].mean()) or 1.0),
+                )
+            )
+    over = [one.loss > ALLOWED for one in found]
     return Lanewise(
-        cost_ratio=float(report.costs[every, picks].mean() / (report.costs[:, best].mean() or 1.0)),
+        cost_ratio=float(spent.mean()) / (float(usual.mean()) or 1.0),
         loss=float(lost.mean()),
-        worst_lane_loss=max(means, default=float("nan")),
-        lanes_over_ratio=float(np.mean([one > ALLOWED for one in means]))
-        if means
-        else float("nan"),
+        worst_lane_loss=max([one.loss for one in found], default=float("nan")),
+        lanes_over_ratio=float(np.mean(over)) if over else float("nan"),
+        lanes=tuple(found),
     )
 
 
@@ -88,13 +115,10 @@ def _price(picks: Picks, learn: Part, rows: Picks, best: int, *, sure: bool) -> 
 
 def worst(lost: Matrix, lanes: Sequence[str]) -> float:
     """Return the greatest mean loss of a lane of enough questions; NaN if there is none."""
-    return max(_means(lost, np.asarray(lanes, dtype=np.str_)), default=float("nan"))
-
-
-def _means(lost: Matrix, lanes: NDArray[np.str_]) -> list[float]:
-    """Return the mean loss of every lane of enough questions."""
-    return [
-        float(lost[lanes == name].mean())
-        for name in np.unique(lanes)
-        if (lanes == name).sum() >= MIN_LANE
+    names = np.asarray(lanes, dtype=np.str_)
+    means = [
+        float(lost[names == name].mean())
+        for name in np.unique(names)
+        if (names == name).sum() >= MIN_LANE
     ]
+    return max(means, default=float("nan"))

@@ -17,7 +17,7 @@ from metabolic.bench.router_lanewise import ALLOWED, Part, lanewise, worst
 from metabolic.bench.router_methods import METHODS, Method, Subject, shipped_chance
 from metabolic.bench.router_metrics import Curve, aiq, cheapest_at, curve, pair, resampled
 from metabolic.bench.router_splits import Split, splits
-from metabolic.bench.router_tally import Shape, Tally, rows_of
+from metabolic.bench.router_tally import Shape, Tally, lane_rows, rows_of
 from metabolic.train.outcomes import Outcomes
 from metabolic.train.shipped import digest
 
@@ -295,7 +295,7 @@ class _Set:
         return curve(chance, expected, scores[test], costs[test], unit)
 
     def rows(self, kind: str) -> list[Row]:
-        """Return one row a method."""
+        """Return one row a method, and one a lane."""
         half = self._halves
         shape = Shape(
             set=self._subject.outcomes.name,
@@ -308,7 +308,7 @@ class _Set:
             axis=self._axis.unit if self._axis else None,
             head_start=self._head_start(),
         )
-        return rows_of(shape, self.tallies)
+        return [*rows_of(shape, self.tallies), *lane_rows(shape, self.tallies)]
 
     def _head_start(self) -> bool:
         """Say whether heads that ship are under ours."""

@@ -1,6 +1,6 @@
 """What the router benchmark's methods got, split by split, and the rows that are made of it."""
 
-__all__ = ["Shape", "Tally", "pooled_lanes", "rows_of"]
+__all__ = ["Shape", "Tally", "lane_rows", "pooled", "rows_of"]
 
 from collections.abc import Mapping, Sequence
 
@@ -75,6 +75,34 @@ def rows_of(shape: Shape, tallies: Mapping[str, Tally]) -> list[Row]:
     ]
 
 
+_SHOWN = ("ours", "lane table", "lane table + router")
+"""The methods whose losses are given lane by lane."""
+
+
+def lane_rows(shape: Shape, tallies: Mapping[str, Tally]) -> list[Row]:
+    """Return one row a lane and method: what it loses and costs, means over the splits."""
+    made: list[Row] = []
+    for name in _SHOWN:
+        tally = tallies.get(name, Tally())
+        found = [one for split in tally.by_lane for one in split.lanes]
+        for lane in sorted({one.lane for one in found}):
+            rows = [one for one in found if one.lane == lane]
+            made.append(
+                {
+                    "set": shape.set,
+                    "kind": "lane",
+                    "split": shape.split,
+                    "method": name,
+                    "lane": lane,
+                    "n": round(float(np.mean([one.n for one in rows]))),
+                    "splits": len(rows),
+                    "loss_at_2pct_lane_loss": _mean([one.loss for one in rows]),
+                    "cost_at_2pct_lane_loss_ratio": _mean([one.cost_ratio for one in rows]),
+                }
+            )
+    return made
+
+
 def _ranked(tally: Tally, length: Vector, *, fixed: bool) -> Row:
     """Return the columns of two models; none for a method that does not rank."""
     known = not fixed and bool(tally.samples)
@@ -129,14 +157,39 @@ def _decided(tally: Tally) -> Row:
     }
 
 
-def pooled_lanes(found: Sequence[Tally]) -> Row:
-    """Return the means over sets of the columns by lane."""
-    return _by_lane(
-        Tally(
-            by_lane=[one for tally in found for one in tally.by_lane],
-            by_lane_sure=[one for tally in found for one in tally.by_lane_sure],
-        )
-    )
+def pooled(name: str, found: Sequence[Tally]) -> Row:
+    """Return the row of a method over all sets with prices: means over sets and splits."""
+    row: Row = {
+        "set": "all sets with prices",
+        "kind": "fitted",
+        "split": "random",
+        "method": name,
+        "n": len(found),
+        "splits": min(len(one.ratio or one.decided) for one in found),
+    }
+    if found[0].decided:
+        return {**row, **_decided(Tally(decided=[o for one in found for o in one.decided]))}
+    return {
+        **row,
+        "cost_at_best_single_ratio": _over([one.ratio for one in found]),
+        "loss_at_best_single": _over([one.loss for one in found]),
+        "cost_on_curve_ratio": _over([one.on_curve for one in found]),
+        "cost_of_all_ratio": sum(one.spent for one in found) / sum(one.spent_best for one in found),
+        "strong_share": _over([one.strong for one in found]),
+        "cost_at_2pct_loss_ratio": _over([one.ratio_2pct for one in found]),
+        "loss_at_2pct": _over([one.loss_2pct for one in found]),
+        **_by_lane(
+            Tally(
+                by_lane=[one for tally in found for one in tally.by_lane],
+                by_lane_sure=[one for tally in found for one in tally.by_lane_sure],
+            )
+        ),
+    }
+
+
+def _over(found: Sequence[Sequence[float]]) -> float:
+    """Return the mean over sets of the means over their splits."""
+    return float(np.mean([float(np.mean(one)) for one in found]))
 
 
 def _mean(values: list[float]) -> float | None:
