@@ -6,8 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metabolic.core.speculation import Acceptance, Drafts, StepCost
+from metabolic.core.speculation import Drafts
 from metabolic.decide.acceptance import (
+    Acceptance,
+    StepCost,
     alpha_of,
     bounds,
     lent,

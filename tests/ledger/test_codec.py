@@ -71,7 +71,8 @@ _STRINGS = {
     "Reached": {"call"},
     "Record": {"effects_digest"},
     "SituationRef": {"metabolic_id", "fleet_id", "hardware_id"},
-    "Speculation": {"why"},
+    "Speculation": {"why", "deployment", "hindered", "regime", "key"},  # names, fixed words
+    "Drafting": {"key"},  # a task, a kind of temperature, a kind of context
     "Stage": {"deployment", "variant"},
     "WarmPrefix": {"deployment"},
     # Labels a client gives to be found again by; bounded where they come in.

@@ -17,6 +17,8 @@ from metabolic.core.signals import Signals
 from metabolic.core.speculation import Drafts
 from metabolic.engines.store import ModelStore
 from metabolic.execute.clock import RealClock
+from metabolic.execute.health import Health
+from metabolic.execute.snapshot import Snapshot
 from metabolic.testing.fleets import fleet_of
 from metabolic.wiring.building import build
 from metabolic.wiring.fleet import assemble
@@ -182,15 +184,10 @@ class _Keeper:
 def _speculating(tmp_path, keeper):
     made = assemble(parse(LOCAL.format(local="draft"), source="t"), store=ModelStore(tmp_path))
     state = MetabolicState(level="nominal", memory_available_bytes=16e9)
-    situation = Situation(at_s=0.0, metabolic=state, fleet=fleet_of())
-    return Speculating(
-        made.fleet.deployments,
-        keeper=keeper,
-        clock=RealClock(),
-        situation=lambda: situation,
-        seen=lambda _: None,
-        reserve_bytes=10**9,
-    )
+    clock = RealClock()
+    snapshot = Snapshot(made.fleet, clock=clock, health=Health(clock), states=keeper.states)
+    snapshot.see(state)
+    return Speculating(snapshot, keeper, clock=clock, reserve_bytes=10**9)
 
 
 def _attempt(name, drafts, tokens=200):

@@ -31,7 +31,6 @@ from metabolic.bench.speculation_gate import RULES, Gate
 from metabolic.bench.speculation_prompts import KINDS, Kind
 from metabolic.config import Config
 from metabolic.core.errors import EngineError
-from metabolic.engines.store import ModelStore
 from metabolic.wiring.fleet import store_of
 
 _TARGETS = ("qwen2.5-coder-0.5b-instruct", "qwen2.5-coder-1.5b-instruct")
@@ -75,7 +74,7 @@ def run(config: Config, options: Options) -> Report:
     """Measure and report."""
     began_s = time.perf_counter()
     notes: list[str] = []
-    arms = () if options.simulated else _arms(store_of(config), options)
+    arms = () if options.simulated else _arms(config, options)
     simulated = not arms
     if simulated:
         notes.append("SIMULATED: no model is here (metabolic models fetch), so costs are made up")
@@ -93,8 +92,9 @@ def run(config: Config, options: Options) -> Report:
     )
 
 
-def _arms(store: ModelStore, options: Options) -> tuple[Arm, ...]:
+def _arms(config: Config, options: Options) -> tuple[Arm, ...]:
     """Return the arms of the models that are here; nothing is fetched."""
+    store = store_of(config)
     paths: dict[str, tuple[str, int]] = {}
     for status in store.status((*_TARGETS, _TINY)):
         path = store.path(status.entry.id)

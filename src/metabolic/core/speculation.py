@@ -1,6 +1,6 @@
 """Drafting: who can do it, what it did for one answer, and what is known of it."""
 
-__all__ = ["Acceptance", "Drafter", "Drafting", "Drafts", "Granularity", "Launch", "StepCost"]
+__all__ = ["Drafter", "Drafting", "Drafts", "Granularity", "Launch"]
 
 from typing import Literal
 
@@ -45,8 +45,8 @@ class Drafter(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     ``method`` is ``ngram`` (the text so far), ``draft`` (a model) or the engine's own name for it.
     ``twin_of`` names the deployment that this one is, with speculation on; ``None`` is one that
     switches by itself as finely as ``granularity`` says. ``draft_cost_ratio`` is the time to draft
-    a token over that of writing one. ``reports``: its answers say what was drafted, so that one which
-    says nothing drafted nothing. ``extra_bytes`` is the memory it takes beyond its twin.
+    a token over that of writing one. ``reports``: its answers say what was drafted, and
+    those that say nothing drafted nothing. ``extra_bytes`` is the memory beyond its twin's.
     """
 
     method: str
@@ -56,33 +56,6 @@ class Drafter(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     draft_cost_ratio: float = 0.0
     reports: bool = False
     extra_bytes: int | None = None
-
-
-class Acceptance(Struct, frozen=True, array_like=True, gc=False):
-    """What drafting did for one kind of answer: discounted sums over answers.
-
-    A step of the model writes one token and those it accepts; ``drafts`` is on how many steps
-    something was drafted, ``full`` of how many drafts every token was kept.
-    """
-
-    steps: float = 0.0
-    drafted_tokens: float = 0.0
-    accepted_tokens: float = 0.0
-    drafts: float = 0.0
-    full: float = 0.0
-
-
-class StepCost(Struct, frozen=True, array_like=True, gc=False):
-    """Discounted sums of a regression of seconds on steps (``x``) and drafted tokens (``y``)."""
-
-    sxx: float = 0.0
-    sxy: float = 0.0
-    syy: float = 0.0
-    sxz: float = 0.0
-    syz: float = 0.0
-    sx: float = 0.0
-    sy: float = 0.0
-    sz: float = 0.0
 
 
 class Drafting(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):

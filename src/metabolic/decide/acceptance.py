@@ -20,6 +20,8 @@ Source: Leviathan et al. 2023, Fast inference from transformers via speculative 
 
 __all__ = [
     "FORGET",
+    "Acceptance",
+    "StepCost",
     "alpha_of",
     "bounds",
     "context_of",
@@ -34,7 +36,9 @@ __all__ = [
 
 from collections.abc import Sequence
 
-from metabolic.core.speculation import Acceptance, Drafts, StepCost
+from msgspec import Struct
+
+from metabolic.core.speculation import Drafts
 
 FORGET = 0.98
 """What an older answer counts beside the next one."""
@@ -78,6 +82,33 @@ _FEW_COPIES = 0.01
 
 _GREEDY, _HOT = 0.05, 0.95
 _SHORT_TOKENS, _LONG_TOKENS = 1024, 8192
+
+
+class Acceptance(Struct, frozen=True, array_like=True, gc=False):
+    """What drafting did for one kind of answer: discounted sums over answers.
+
+    A step of the model writes one token and those it accepts; ``drafts`` is on how many steps
+    something was drafted, ``full`` of how many drafts every token was kept.
+    """
+
+    steps: float = 0.0
+    drafted_tokens: float = 0.0
+    accepted_tokens: float = 0.0
+    drafts: float = 0.0
+    full: float = 0.0
+
+
+class StepCost(Struct, frozen=True, array_like=True, gc=False):
+    """Discounted sums of a regression of seconds on steps (``x``) and drafted tokens (``y``)."""
+
+    sxx: float = 0.0
+    sxy: float = 0.0
+    syy: float = 0.0
+    sxz: float = 0.0
+    syz: float = 0.0
+    sx: float = 0.0
+    sy: float = 0.0
+    sz: float = 0.0
 
 
 def tau(alpha: float, tokens: int) -> float:

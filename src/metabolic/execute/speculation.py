@@ -13,8 +13,10 @@ from collections.abc import Iterable
 from msgspec.structs import replace
 
 from metabolic.core.fleet import Deployment, Load
-from metabolic.core.speculation import Acceptance, Drafting, Drafts, StepCost
+from metabolic.core.speculation import Drafting, Drafts
 from metabolic.decide.acceptance import (
+    Acceptance,
+    StepCost,
     bounds,
     context_of,
     lent,

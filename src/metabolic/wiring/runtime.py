@@ -92,13 +92,9 @@ class Runtime:
         self._snapshot = Snapshot(
             assembled.fleet, clock=clock, health=self._health, states=self._local.keeper.states
         )
+        reserve_bytes = config.engines.memory_reserve_bytes
         self._speculating = Speculating(
-            assembled.fleet.deployments,
-            keeper=self._local.keeper,
-            clock=clock,
-            situation=self._snapshot.situation,
-            seen=self._snapshot.seen,
-            reserve_bytes=config.engines.memory_reserve_bytes,
+            self._snapshot, self._local.keeper, clock=clock, reserve_bytes=reserve_bytes
         )
         self._capacity = self._capacity_of(config, assembled)
         self._chooser = Chooser(config, assembled.fleet, self._probe.poll())

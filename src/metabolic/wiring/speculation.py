@@ -6,7 +6,7 @@ Nothing is done for a fleet in which nobody drafts.
 __all__ = ["Speculating"]
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import suppress
 
 from msgspec.structs import replace
@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from metabolic.core.attempt import Attempt
 from metabolic.core.decision import Decision
 from metabolic.core.errors import EngineError
-from metabolic.core.fleet import Deployment, Situation
+from metabolic.core.fleet import Situation
 from metabolic.core.ports import Clock
 from metabolic.core.request import Ask, Request
 from metabolic.core.signals import Signals
@@ -22,8 +22,8 @@ from metabolic.core.speculation import Drafts
 from metabolic.decide.drafting import is_twin
 from metabolic.decide.twins import Wish, due, saved
 from metabolic.execute.keeper import Keeper
-from metabolic.execute.scrape import Seen
 from metabolic.execute.scrape_read import Observed
+from metabolic.execute.snapshot import Snapshot
 from metabolic.execute.speculation import Drafted, counted
 
 _NONE = Drafts(drafted_tokens=0, accepted_tokens=0)
@@ -36,24 +36,22 @@ class Speculating:
 
     def __init__(
         self,
-        deployments: Iterable[Deployment],
-        *,
+        snapshot: Snapshot,
         keeper: Keeper,
+        *,
         clock: Clock,
-        situation: Callable[[], Situation],
-        seen: Callable[[str], Seen | None],
         reserve_bytes: int,
     ) -> None:
-        """Take the fleet; ``keeper`` starts local twins, ``seen`` is what engines were heard say."""
-        fleet = tuple(deployments)
+        """Take what is known of the fleet; ``keeper`` starts local twins."""
+        fleet = snapshot.fleet.deployments
         self.drafted = Drafted(fleet)
         self._by_name = {one.name: one for one in fleet}
         self._reporting = frozenset(
             one.name for one in fleet if one.drafting is not None and one.drafting.reports
         )
         self._local = tuple(one for one in fleet if one.kind == "local" and is_twin(one))
-        self._keeper, self._clock, self._situation = keeper, clock, situation
-        self._reserve_bytes, self._seen = reserve_bytes, seen
+        self._snapshot, self._keeper, self._clock = snapshot, keeper, clock
+        self._reserve_bytes = reserve_bytes
         self._counters: dict[str, Observed] = {}
         self._saved: dict[str, tuple[float, float]] = {}
 
@@ -125,7 +123,7 @@ class Speculating:
         for name, one in self._by_name.items():
             if one.drafting is None or name in self._reporting:
                 continue
-            seen = self._seen(name)
+            seen = self._snapshot.seen(name)
             if seen is None:
                 continue
             now, before = seen.observed, self._counters.get(name)
@@ -136,7 +134,7 @@ class Speculating:
 
     async def turn(self) -> str | None:
         """Start the twin that is due; return its name. Raises ``EngineError``: it did not start."""
-        situation, now_s = self._situation(), self._clock.monotonic_s()
+        situation, now_s = self._snapshot.situation(), self._clock.monotonic_s()
         states = dict(self._keeper.states())
         wishes: list[Wish] = []
         for one in self._local:
