@@ -184,9 +184,12 @@ def record_lines(records: Iterable[Record]) -> Iterator[bytes]:
     for number, record in enumerate(records, start=1):
         shadow = {one.deployment: one for one in record.receipt.attempts if one.role == "shadow"}
         answer = None if record.receipt.answer is None else record.receipt.answer.call
+        energy = record.receipt.energy
+        energy_j = None if energy is None else energy.energy_j  # local; on the first call's row
         for bill in record.receipt.attempts:
             if bill.role != "shadow":
-                row = _bill_row(record, bill) | {"_line": number}
+                row = _bill_row(record, bill) | {"_line": number, "energy_j": energy_j}
+                energy_j = None
                 if bill.call == answer and shadow:
                     other = next(iter(shadow.values()))
                     row |= {
@@ -214,5 +217,4 @@ def _bill_row(record: Record, bill: AttemptBill) -> dict[str, object]:
         "status": "error" if bill.failure is not None else 200,
         "lane": record.signals.lane,
         "tools": "tools" in record.ask.needs,
-        "energy_j": None if bill.energy is None else bill.energy.energy_j,
     }

@@ -116,7 +116,7 @@ def _analysed(
     """Return the result of what was loaded."""
     sample = classify_sample(connection, classify)
     labelled = _canonical(connection, prices)
-    entries = _entries(connection, prices)
+    entries = _entries(connection, prices, options.catalogue)
     register_prices(connection, entries)
     make_work(connection)
     facts = _facts(connection)
@@ -196,12 +196,15 @@ def _audit(connection: "DuckDBPyConnection", made: _Analysis) -> Audit:
     )
 
 
-def _entries(connection: "DuckDBPyConnection", prices: PriceTable) -> dict[str, Entry | None]:
-    """Return the prices of all models that served."""
+def _entries(
+    connection: "DuckDBPyConnection", prices: PriceTable, catalogue: Sequence[Entry]
+) -> dict[str, Entry | None]:
+    """Return the prices of all models that served; the catalogue's own names go first."""
+    own = {one.model: one for one in catalogue}
     rows = connection.execute(
         "SELECT DISTINCT model FROM calls WHERE bad IS NULL AND model IS NOT NULL ORDER BY 1"
     ).fetchall()
-    return {row[0]: prices.find(row[0]) for row in rows}
+    return {row[0]: own.get(row[0]) or prices.find(row[0]) for row in rows}
 
 
 def _unknown(facts: dict[str, Any], sample: Sample, *, labels: bool) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ port = 0
 [models]
 fleet = "none"
 [ledger]
-kind = "memory"
+{ledger}
 [profile]
 name = "edge"
 preference = 1.0
@@ -137,9 +137,11 @@ PROMPTS = (
 """One of several task types."""
 
 
-def showcase(url: str, *, sense: str = READS, more: str = "") -> str:
-    """Return the configuration of the fleet over the upstream at ``url``; ``more`` is TOML."""
-    return _FLEET.format(url=url, sense=sense, more=more)
+def showcase(
+    url: str, *, sense: str = READS, more: str = "", ledger: str = 'kind = "memory"'
+) -> str:
+    """Return the configuration of the fleet over the upstream at ``url``; the rest is TOML."""
+    return _FLEET.format(url=url, sense=sense, more=more, ledger=ledger)
 
 
 def ask(base_url: str, text: str, **headers: str) -> dict[str, Any]:
