@@ -22,6 +22,7 @@ COMMANDS = (
     ("prices", "metabolic.cli.prices:app", "Show and update the prices that audits go by."),
     ("calibrate", "metabolic.cli.calibrate:calibrate", "Certify which drafts may be kept."),
     ("lanes", "metabolic.cli.lanes:lanes", "Show what is known of each lane; pin one."),
+    ("shadow", "metabolic.cli.shadow:app", "What shadow mode has found, and the switch."),
     ("replay", "metabolic.cli.replay:replay", "Fold stored records again and compare."),
     ("train", "metabolic.cli.train:train", "Learn from tables of outcomes (extra: bench)."),
     ("bench", "metabolic.cli.bench:app", "Measure the gateway, the cascade and their parts."),

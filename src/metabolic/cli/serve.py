@@ -17,6 +17,7 @@ def serve(
     port: Annotated[int | None, Parameter(validator=Number(gte=0, lte=65535))] = None,
     config: Annotated[Path | None, Parameter(env_var="METABOLIC_CONFIG")] = None,
     profile: Profile | None = None,
+    shadow: str | None = None,
     json: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
     """Run the gateway with its engines and sensors until SIGTERM or Ctrl-C.
@@ -29,9 +30,13 @@ def serve(
         port: Listen on this port, 0 for a free one (else ``server.port``).
         config: The configuration file; without one the embedded defaults run.
         profile: What may be spent (else ``profile.name``).
+        shadow: Pass every request on to this base URL or deployment, and look at what cheaper tiers
+            would have answered (else ``shadow.upstream``).
         json: Print where it listens as JSON, for programs.
 
     Returns:
         0 after a clean stop.
     """
-    return run(Plain(host=host, port=port, config=config, profile=profile, json=json))
+    return run(
+        Plain(host=host, port=port, config=config, profile=profile, shadow=shadow, json=json)
+    )

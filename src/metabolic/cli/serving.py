@@ -33,6 +33,7 @@ class Plain(msgspec.Struct, frozen=True, kw_only=True):
     port: int | None = None
     config: Path | None = None
     profile: Profile | None = None
+    shadow: str | None = None
     json: bool = False
 
 
@@ -52,7 +53,7 @@ def plain(words: Sequence[str]) -> Plain | None:
             as_json = True
             continue
         name, value = word.removeprefix("--"), next(left, "")
-        known = word in {"--host", "--port", "--config", "--profile"}
+        known = word in {"--host", "--port", "--config", "--profile", "--shadow"}
         if not known or name in given or not value or value.startswith("-"):
             return None
         given[name] = value
@@ -67,6 +68,7 @@ def plain(words: Sequence[str]) -> Plain | None:
         port=None if port is None else int(port),
         config=Path(path) if path else None,
         profile=cast("Profile | None", profile),
+        shadow=given.get("shadow"),
         json=as_json,
     )
 
@@ -77,7 +79,13 @@ def run(asked: Plain) -> int:
     from metabolic.gateway import server  # noqa: PLC0415 - as above
 
     def read() -> Config:
-        return override(load(asked.config), host=asked.host, port=asked.port, profile=asked.profile)
+        return override(
+            load(asked.config),
+            host=asked.host,
+            port=asked.port,
+            profile=asked.profile,
+            shadow=asked.shadow,
+        )
 
     settings = read()
     said: list[str] = []
@@ -107,6 +115,7 @@ def banner(config: Config, *, names: tuple[str, ...], source: str) -> str:
         f"metabolic {__version__}, configuration: {config.source}",
         *([f"models: {source}"] if source else []),
         f"deployments: {', '.join(names) or 'none'}; profile: {config.profile.name}",
+        *_shadow(config),
         f"listening on {address(config)} as soon as the first model is up; try",
         "",
         f"  curl {address(config)}/chat/completions{key} -H 'content-type: application/json' \\",
@@ -114,3 +123,10 @@ def banner(config: Config, *, names: tuple[str, ...], source: str) -> str:
         "",
     )
     return "\n".join(lines)
+
+
+def _shadow(config: Config) -> tuple[str, ...]:
+    """Return what shadow mode does, in a line; nothing where it is off."""
+    if not config.shadow.observes:
+        return ()
+    return (f"shadow: requests go to {config.shadow.upstream} untouched; see metabolic shadow",)

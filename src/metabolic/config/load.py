@@ -131,13 +131,19 @@ def override(
     host: str | None = None,
     port: int | None = None,
     profile: Literal["auto", "datacenter", "edge", "mcu"] | None = None,
+    shadow: str | None = None,
 ) -> Config:
     """Return ``config`` with the given command-line flags laid over it.
 
     Raises:
         ConfigError: the result breaks a rule, as a public host without keys does.
     """
-    flags: dict[str, object] = {"server.host": host, "server.port": port, "profile.name": profile}
+    flags: dict[str, object] = {
+        "server.host": host,
+        "server.port": port,
+        "profile.name": profile,
+        "shadow.upstream": shadow,
+    }
     given = {key: value for key, value in flags.items() if value is not None}
     changed = config
     for key, value in given.items():
