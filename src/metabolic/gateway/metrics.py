@@ -111,6 +111,9 @@ class Metrics:
         self.answers = self._counter(
             "metabolic_answers", "Answers, by who gave them.", ("deployment", "degraded")
         )
+        self.deliveries = self._counter(
+            "metabolic_deliveries", "Requests, by how their answer was to leave.", ("delivery",)
+        )
         self.escalations = self._counter(
             "metabolic_escalations", "Drafts set aside, by who answered.", ("deployment",)
         )
@@ -180,6 +183,7 @@ class Metrics:
             for attempt in record.attempts:
                 self._attempt(attempt)
             self._bill(record.receipt)
+            self.deliveries.add((record.decision.delivery,))
             said = record.decision.speculation
             if said is not None and said.deployment is not None:
                 self.speculation.add((said.deployment, _outcome(said)))
