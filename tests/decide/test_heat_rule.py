@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from metabolic.account.work import remote_energy_j
 from metabolic.core.certificate import Certificate, Certified
 from metabolic.core.decision import Belief, Decision, Policy
-from metabolic.core.fleet import Deployment, Price
+from metabolic.core.fleet import Deployment, Price, Variant
 from metabolic.core.lanes import LaneTable, Tally
 from metabolic.core.metabolic import DeviceRisk, Level, MetabolicState
 from metabolic.core.request import Ask, WarmPrefix
@@ -75,10 +75,11 @@ def _expected_j(
     certificates: dict[str, Certificate],
 ) -> float:
     """Return the joules on a device, by a formula of our own: stage by stage, drafts included."""
-    estimates = {one.deployment: one.estimate for one in decision.candidates}
+    estimates = {(one.deployment, one.variant): one.estimate for one in decision.candidates}
     joules, reached = 0.0, 1.0
     for stage in decision.stages:
-        deployment, estimate = on[stage.deployment], estimates[stage.deployment]
+        deployment = on[stage.deployment]
+        estimate = estimates[stage.deployment, stage.variant]
         assert estimate is not None
         if deployment.device == limiting:
             drawn = estimate.energy_j
@@ -147,30 +148,56 @@ def certificates_of(draw: st.DrawFn, names: tuple[str, ...]) -> tuple[Certificat
     return tuple(made)
 
 
+EFFORTS = (
+    Variant(name="low", reasoning_effort="low"),
+    Variant(name="high", reasoning_effort="high"),
+    Variant(name="short", max_output_tokens=60),
+)
+
+
 @st.composite
-def tables(draw: st.DrawFn, names: tuple[str, ...]) -> LaneTable:
+def varied(draw: st.DrawFn, fleet: tuple[Deployment, ...]) -> tuple[Deployment, ...]:
+    """The fleet with variants of some."""
+    some = st.lists(st.sampled_from(EFFORTS), unique_by=lambda one: one.name, max_size=2)
+    return tuple(replace(one, variants=tuple(draw(some))) for one in fleet)
+
+
+@st.composite
+def tables(draw: st.DrawFn, fleet: tuple[Deployment, ...]) -> LaneTable:
     """A lane that is known, often explored."""
     tallies = [
-        Tally(lane=LANE, deployment=name, labels=200, correct=200 * draw(st.floats(0.3, 1.0)))
-        for name in names
+        Tally(
+            lane=LANE,
+            deployment=one.name,
+            variant=variant,
+            labels=200,
+            correct=200 * draw(st.floats(0.3, 1.0)),
+            counted=20,
+            output_tokens=draw(st.integers(100, 100_000)),
+            foreseen_tokens=5000,
+        )
+        for one in fleet
+        for variant in (None, *(each.name for each in one.variants))
         if draw(st.booleans())
     ]
     return LaneTable(tallies=tuple(tallies), explore_ratio=draw(st.sampled_from([0.0, 0.5])))
 
 
-@pytest.mark.parametrize("kind", ["plain", "certificates", "lanes", "session"])
+@pytest.mark.parametrize("kind", ["plain", "certificates", "lanes", "session", "variants"])
 @settings(max_examples=80, deadline=None)
 @given(data=st.data())
 def test_expected_power_on_the_limiting_device_does_not_rise_with_the_risk(
     kind: str, data: st.DataObject
 ) -> None:
     fleet = data.draw(fleets())
+    if kind == "variants":
+        fleet = data.draw(varied(fleet))
     names = tuple(one.name for one in fleet)
     policy = data.draw(policies(names))
     if kind == "certificates":
         policy = replace(policy, score=SCORE, certificates=data.draw(certificates_of(names)))
-    if kind == "lanes":
-        policy = replace(policy, lanes=data.draw(tables(names)))
+    if kind == "lanes" or (kind == "variants" and data.draw(st.booleans())):
+        policy = replace(policy, lanes=data.draw(tables(fleet)))
     certificates = {one.id: one for one in policy.certificates}
     limiting = data.draw(st.sampled_from(DEVICES))
     if not any(one.device == limiting for one in fleet):
@@ -181,17 +208,18 @@ def test_expected_power_on_the_limiting_device_does_not_rise_with_the_risk(
         for name in DEVICES
         if name != limiting and hot_elsewhere
     )
+    in_session = kind == "session" or (kind == "variants" and data.draw(st.booleans()))
     ask = Ask(
         id=data.draw(st.text(max_size=4)),
         at_s=1.0,
         input_tokens=data.draw(st.integers(1, 2000)),
         preference=data.draw(st.none() | st.floats(0.0, 1.0)),
-        turns=data.draw(st.integers(0, 5)) if kind == "session" else None,
-        warm=data.draw(warm_of(names)) if kind == "session" else (),
+        turns=data.draw(st.integers(0, 5)) if in_session else None,
+        warm=data.draw(warm_of(names)) if in_session else (),
     )
     simple = data.draw(st.floats(0.0, 1.0))
     signals = Signals(task="open_qa", lane="open_qa")
-    if kind != "lanes":  # the lane's name depends on the complexity
+    if policy.lanes is None:  # the lane's name depends on the complexity
         signals = replace(signals, p_simple=simple, p_medium=0.0, p_complex=1 - simple)
     steps = data.draw(st.lists(RISKS, min_size=2, max_size=4).map(sorted))
     ranks = data.draw(
