@@ -12,6 +12,7 @@ __all__ = [
     "Measured",
     "Recorded",
     "Respondent",
+    "cpu_s_of",
     "load",
     "record",
 ]
@@ -244,13 +245,13 @@ def _asked(question: Question, classifier: Classifier) -> Asked:
 async def _ask(one: Respondent, question: Question) -> Recorded:
     """Ask one question and grade the answer."""
     call = Call(id="c0", stage=0, deployment=one.deployment.name, logprobs=True)
-    cpu_s, began_s = _cpu_s(one.pid), time.perf_counter()
+    cpu_s, began_s = cpu_s_of(one.pid), time.perf_counter()
     failure = None
     try:
         reply = await one.backend.complete(_request(question), call)
     except BackendError as exc:
         reply, failure = Reply(), type(exc).__name__
-    seconds, spent = time.perf_counter() - began_s, _cpu_s(one.pid)
+    seconds, spent = time.perf_counter() - began_s, cpu_s_of(one.pid)
     choice = reply.choices[0] if reply.choices else None
     text = "" if choice is None else choice.text.strip()
     return Recorded(
@@ -292,7 +293,7 @@ def _request(question: Question) -> Request:
     )
 
 
-def _cpu_s(pid: int | None) -> float | None:
+def cpu_s_of(pid: int | None) -> float | None:
     """Return the CPU seconds of a process so far; ``None`` when they cannot be read.
 
     The kernel's scheduler statistics count nanoseconds for each thread; elsewhere the process's

@@ -3,7 +3,7 @@
 __all__ = ["open_fleet"]
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Container
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from metabolic import plugins
@@ -18,9 +18,11 @@ _CONTEXT_TOKENS = 2048
 
 @asynccontextmanager
 async def open_fleet(
-    config: Config, *, say: Callable[[str], None]
+    config: Config, *, say: Callable[[str], None], only: Container[str] | None = None
 ) -> AsyncGenerator[tuple[Respondent, ...]]:
     """Start every deployment of the configuration and give them to ask; all stop at the end.
+
+    ``only`` names those that are wanted (``None``: all).
 
     Local engines get one thread and one slot each, so that CPU seconds are those of one answer.
 
@@ -33,8 +35,11 @@ async def open_fleet(
     assembled = assemble(config, store=store, say=say)
     deployments = {one.name: one for one in assembled.fleet.deployments}
     async with AsyncExitStack() as stack:
-        endpoints = dict(assembled.endpoints)
+        wanted = deployments if only is None else only
+        endpoints = {name: one for name, one in assembled.endpoints.items() if name in wanted}
         for local in assembled.locals:
+            if local.deployment.name not in wanted:
+                continue
             path = await asyncio.to_thread(store.fetch, local.model_id)
             endpoints[local.deployment.name] = await _start(local, str(path), stack, say=say)
         if not endpoints:

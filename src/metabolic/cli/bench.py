@@ -19,6 +19,7 @@ BENCHES = (
     ("thermal", "metabolic.cli.benches.thermal:thermal", "Forecasts of heat, and of power."),
     ("adapt", "metabolic.cli.benches.adapt:adapt", "What heat, battery and budget move."),
     ("cascade", "metabolic.cli.benches.cascade:cascade", "Policies on questions with answers."),
+    ("delivery", "metabolic.cli.benches.delivery:delivery", "What each way to deliver takes."),
     (
         "telemetry",
         "metabolic.cli.benches.telemetry:telemetry",
