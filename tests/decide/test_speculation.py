@@ -78,6 +78,7 @@ def _decide(
 def test_a_twin_answers_where_it_pays_and_says_by_how_much() -> None:
     made = _decide(_base(), _twin())
     assert [one.deployment for one in made.stages] == ["m+twin"]
+    assert [one.deployment for one in made.fallbacks] == ["m"]
     found = made.speculation
     assert found is not None
     assert found.wanted
@@ -153,6 +154,7 @@ def test_an_engine_that_takes_a_field_is_told_each_time(known: Drafting, tokens:
     [
         ("batch_schedule", GOOD, "its engine decides by its batch"),
         ("batch_schedule", BAD, "its engine decides by its batch"),
+        ("process_api", GOOD, "nobody here moves its API"),
         ("startup", BAD, "it was started with drafting"),
         ("startup", GOOD, None),
         ("none", GOOD, "its engine cannot draft"),

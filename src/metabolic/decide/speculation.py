@@ -33,7 +33,8 @@ def speculated(decision: Decision, seen: View) -> Decision:
     """Return the decision with each stage that may draft switched as it pays.
 
     The first such stage speaks in ``decision.speculation``. A twin takes a stage's place; a
-    deployment that was named, by the client or by a tool's result, stays where it is.
+    deployment that was named, by the client or by a tool's result, stays where it is. Should the
+    twin fail, its model without drafting is asked first.
     """
     drafters = seen.prepared.drafters
     if not any(stage.deployment in drafters for stage in decision.stages):
@@ -41,6 +42,7 @@ def speculated(decision: Decision, seen: View) -> Decision:
     loads = {one.deployment: one for one in seen.load}
     said: Speculation | None = None
     stages: list[Stage] = []
+    replaced: list[Stage] = []
     for stage in decision.stages:
         ones = drafters.get(stage.deployment)
         if ones is None:
@@ -49,8 +51,11 @@ def speculated(decision: Decision, seen: View) -> Decision:
         best = _tried(_best([judged(one, seen, loads) for one in ones]), seen)
         made, best = switched(stage, best, seen, loads)
         stages.append(made)
+        if made.deployment != stage.deployment:
+            replaced.insert(0, Stage(deployment=stage.deployment, timeout_s=stage.timeout_s))
         said = said or best
-    return replace(decision, stages=tuple(stages), speculation=said)
+    fallbacks = (*replaced, *decision.fallbacks)
+    return replace(decision, stages=tuple(stages), fallbacks=fallbacks, speculation=said)
 
 
 def _best(found: Sequence[Speculation]) -> Speculation:
@@ -153,7 +158,12 @@ def _tried(best: Speculation, seen: View) -> Speculation:
         return best
     low, high = best.gain_low_ratio or 0.0, best.gain_high_ratio or 0.0
     switchable = best.how in {"twin", "request"}
-    if not switchable or low < _FLOOR or high <= 1.0 or lot_of("speculation", seen.ask.id) >= ratio:
+    if (
+        not switchable
+        or low < _FLOOR
+        or high <= 1.0
+        or lot_of(f"{seen.policy.id} speculation", seen.ask.id) >= ratio
+    ):
         return best
     return replace(best, wanted=True, why="tried out: it may pay")
 
@@ -168,9 +178,9 @@ def switched(
     if one.how == "twin":
         return _at_twin(stage, one, seen, loads)
     if one.how == "process_api":
-        return stage, replace(one, applied=True)
-    if one.how == "batch_schedule":
-        hindered: str | None = "its engine decides by its batch"
+        hindered: str | None = "nobody here moves its API"
+    elif one.how == "batch_schedule":
+        hindered = "its engine decides by its batch"
     else:  # it drafts always, or cannot at all
         is_on = one.how == "startup"
         said = "it was started with drafting" if is_on else "its engine cannot draft"

@@ -30,6 +30,12 @@ def refuse_restarts(old: Config, new: Config) -> None:
         if getattr(new, table) != getattr(old, table):
             message = f"{table} cannot change while running: restart to change it"
             raise ConfigError(message)
+    if (new.speculation.local, new.speculation.draft_model) != (
+        old.speculation.local,
+        old.speculation.draft_model,
+    ):
+        message = "speculation local cannot change while running: restart to change it"
+        raise ConfigError(message)
     if new.shadow.upstream != old.shadow.upstream:
         message = "shadow upstream cannot change while running: restart to change it"
         raise ConfigError(message)
