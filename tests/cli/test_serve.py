@@ -40,6 +40,23 @@ def test_the_banner_names_models_source_and_a_command_to_try() -> None:
     assert "Authorization: Bearer $KEY" in banner(parse(KEYED, source="m"), names=(), source="")
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "page: http://127.0.0.1:8080/ui"),
+        ("[admin]\nport = 9000\n", "page: http://127.0.0.1:9000/ui"),
+        ('[admin]\nhost = "::1"\nport = 0\n', "page: http://[::1]:<port>/ui"),
+        (KEYED, "page: none beside clients with keys"),
+    ],
+)
+def test_the_page_is_named(text, said):
+    assert said in banner(parse(text, source="m"), names=(), source="")
+
+
+def test_no_page_is_not_named():
+    assert "page:" not in banner(parse("[admin]\npage = false\n", source="m"), names=(), source="")
+
+
 CONFIG = """
 [server]
 port = 0

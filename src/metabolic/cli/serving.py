@@ -18,6 +18,7 @@ import msgspec
 from metabolic import __version__
 from metabolic.cli import show
 from metabolic.config import Config, load, override
+from metabolic.config.check import is_loopback
 
 Profile = Literal["auto", "datacenter", "edge", "mcu"]
 
@@ -116,6 +117,7 @@ def banner(config: Config, *, names: tuple[str, ...], source: str) -> str:
         *([f"models: {source}"] if source else []),
         f"deployments: {', '.join(names) or 'none'}; profile: {config.profile.name}",
         *_shadow(config),
+        *_page(config),
         f"listening on {address(config)} as soon as the first model is up; try",
         "",
         f"  curl {address(config)}/chat/completions{key} -H 'content-type: application/json' \\",
@@ -123,6 +125,19 @@ def banner(config: Config, *, names: tuple[str, ...], source: str) -> str:
         "",
     )
     return "\n".join(lines)
+
+
+def _page(config: Config) -> tuple[str, ...]:
+    """Return where the page is, in a line; nothing where there is none."""
+    admin, host = config.admin, config.server.host
+    if not admin.page:
+        return ()
+    if admin.port is not None:
+        where = f"[{admin.host}]" if ":" in admin.host else admin.host
+        return (f"page: http://{where}:{admin.port or '<port>'}/ui",)
+    if config.keys or not is_loopback(host):
+        return ("page: none beside clients with keys; give it a listener of its own: [admin] port",)
+    return (f"page: {address(config).removesuffix('/v1')}/ui",)
 
 
 def _shadow(config: Config) -> tuple[str, ...]:
