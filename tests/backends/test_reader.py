@@ -228,3 +228,20 @@ def test_whatever_bytes_come_the_end_is_a_backend_error_or_done(data: bytes) -> 
     reader.feed(data)
     reader.finish()
     assert reader.done is (reader.error is None)
+
+
+def test_the_likeliest_tokens_are_gathered_where_they_are_wanted() -> None:
+    request = Request(id="r", dialect="chat", model="auto", body=b"{}")
+    event = (
+        b'data: {"choices":[{"index":0,"delta":{"content":"4"},"logprobs":{"content":[{"token":"4",'
+        b'"logprob":-0.5,"top_logprobs":[{"logprob":-0.5},{"logprob":-1.5}]}]}}]}\n\n'
+    )
+    found: list[tuple[tuple[float, ...], ...]] = []
+    for most in (2, 0):
+        call = Call(id="c0", stage=0, deployment="d", logprobs=True, alternatives=most)
+        reader = Reader(request, call)
+        reader.feed(event)
+        (choice,) = reader.reply().choices
+        assert choice.logprobs == (-0.5,)
+        found.append(choice.alternatives)
+    assert found == [((-0.5, -1.5),), ()]

@@ -239,3 +239,23 @@ def test_every_other_field_goes_out_byte_for_byte(fields: Any, streamed: Any) ->
     for name in before.keys() - SET - NEVER_FORWARDED:
         assert bytes(after[name]) == bytes(before[name])
     assert after.keys() - before.keys() <= SET
+
+
+def test_the_likeliest_tokens_are_asked_for_and_read_where_they_are_wanted() -> None:
+    call = Call(id="c0", stage=0, deployment="d", logprobs=True, alternatives=3)
+    asked = Request(id="r", dialect="chat", model="auto", body=b'{"messages":[]}')
+    sent = msgspec.json.decode(upstream_body(asked, call, model="m", streamed=False))
+    assert (sent["logprobs"], sent["top_logprobs"]) == (True, 3)
+    top = [{"token": "4", "logprob": -0.1}, {"token": "5", "logprob": -2.0}]
+    token = {"token": "4", "logprob": -0.1, "top_logprobs": top}
+    body = msgspec.json.encode(
+        {"choices": [{"index": 0, "message": {"content": "4"}, "logprobs": {"content": [token]}}]}
+    )
+    (choice,) = reply_of(body, asked, call).choices
+    assert (choice.logprobs, choice.alternatives) == ((-0.1,), ((-0.1, -2.0),))
+    assert choice.tokens == ("4",)
+    plain = msgspec.structs.replace(call, alternatives=0)
+    assert reply_of(body, asked, plain).choices[0].alternatives == ()
+    assert "top_logprobs" not in msgspec.json.decode(
+        upstream_body(asked, plain, model="m", streamed=False)
+    )

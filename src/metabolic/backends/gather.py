@@ -52,7 +52,7 @@ class Gathered:
 
 
 class _Choice:
-    __slots__ = ("finish", "logprobs", "reasoning", "refusal", "text", "tools")
+    __slots__ = ("finish", "logprobs", "reasoning", "refusal", "text", "tokens", "tools", "tops")
 
     def __init__(self) -> None:
         self.text: list[str] = []
@@ -60,6 +60,8 @@ class _Choice:
         self.refusal: list[str] = []
         self.tools: dict[int, _Tool] = {}
         self.logprobs: list[float] = []
+        self.tops: list[tuple[float, ...]] = []
+        self.tokens: list[str] = []
         self.finish: str | None = None
 
     def add(self, choice: ChunkChoice) -> None:
@@ -69,6 +71,8 @@ class _Choice:
             self._say(choice.delta)
         if choice.logprobs is not None:
             self.logprobs.extend(choice.logprobs.values())
+            self.tops += choice.logprobs.tops()
+            self.tokens += choice.logprobs.tokens()
         self.finish = choice.finish_reason or self.finish
 
     def _say(self, delta: Said) -> None:
@@ -105,6 +109,8 @@ class _Choice:
                 for _, tool in sorted(self.tools.items())
             ),
             logprobs=tuple(self.logprobs),
+            alternatives=tuple(self.tops),
+            tokens=tuple(self.tokens),
         )
 
 

@@ -21,11 +21,11 @@ import asyncio
 import ssl
 import time
 from collections.abc import Mapping, Sequence
-from typing import Literal, Protocol
+from typing import Annotated, Literal, Protocol
 from urllib.parse import quote
 from urllib.request import getproxies, proxy_bypass
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 from msgspec.structs import replace
 
 from metabolic.backends.drafting import field_of
@@ -85,6 +85,7 @@ class Options(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     request. ``variants`` are those a call may name. ``max_event_bytes`` bounds one event of a
     stream, ``max_reply_bytes`` a whole answer. ``api_version`` is Azure's (``None``: the engine's
     own; without effect elsewhere). ``draft_model`` is what LM Studio is to draft with.
+    ``top_logprobs`` likeliest tokens at each position are asked for with log-probabilities.
     """
 
     transport: Literal["auto", "raw", "aiohttp"] = "auto"
@@ -100,6 +101,7 @@ class Options(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     variants: tuple[Variant, ...] = ()
     api_version: str | None = None
     draft_model: str | None = None
+    top_logprobs: Annotated[int, Meta(ge=0, le=20)] = 0
 
     def __repr__(self) -> str:
         """Show no header's value and no proxy: they may hold keys."""
@@ -167,18 +169,25 @@ class OpenAIBackend:
 
     async def complete(self, request: Request, call: Call) -> Reply:
         """Return the whole answer; cancelling the task closes the upstream connection."""
-        if call.logprobs and not self._gives_logprobs:
-            call = replace(call, logprobs=False)
+        call = self._asked(call)
         body = self._body(request, call, streamed=False)
         response = await self._transport.fetch("POST", self._paths[request.dialect], body)
         if response.status != _OK:
             raise self._failure(response.status, response.headers, response.body)
         return reply_of(response.body, request, call, secret=self._secret)
 
+    def _asked(self, call: Call) -> Call:
+        """Return the call as this upstream can be asked it."""
+        if not call.logprobs:
+            return call
+        most = self._options.top_logprobs
+        if self._gives_logprobs and not most:
+            return call
+        return replace(call, logprobs=self._gives_logprobs, alternatives=most)
+
     async def stream(self, request: Request, call: Call) -> "OpenAIStream":
         """Begin a streamed answer; returns when the upstream's status is known to be 200."""
-        if call.logprobs and not self._gives_logprobs:
-            call = replace(call, logprobs=False)
+        call = self._asked(call)
         body = self._body(request, call, streamed=True)
         download = await self._transport.open(self._paths[request.dialect], body)
         if download.status != _OK:

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from metabolic.backends.gather import Gathered
-from metabolic.backends.shapes import Chunk, Lean, drafts_of, usage_of
+from metabolic.backends.shapes import Chunk, ChunkTops, Lean, drafts_of, usage_of
 from metabolic.backends.sse import Splitter, data_of
 from metabolic.backends.status import error_in_band
 from metabolic.backends.wire import strip_logprobs, strip_usage
@@ -23,6 +23,7 @@ from metabolic.core.request import Request, Usage
 from metabolic.core.speculation import Drafts
 
 _chunk = msgspec.json.Decoder(Chunk)
+_chunk_tops: msgspec.json.Decoder[Chunk] = msgspec.json.Decoder(ChunkTops)
 _lean = msgspec.json.Decoder(Lean)
 
 _BROKE_OFF = "the deployment broke off in the middle of its answer"
@@ -66,7 +67,8 @@ class Reader:
         self._decode: Callable[[bytes], Chunk | Lean] = _lean.decode
         self._add: Callable[[Any], None] = self._gathered.note
         if call.keep:
-            self._decode, self._add = _chunk.decode, self._gathered.add
+            decode = (_chunk_tops if call.alternatives else _chunk).decode
+            self._decode, self._add = decode, self._gathered.add
         self._usage = Usage()
         self._drafts: Drafts | None = None
         self._events = 0

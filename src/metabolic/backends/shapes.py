@@ -6,8 +6,10 @@ and the hosted APIs write; where they differ, both spellings are fields.
 
 __all__ = [
     "Answered",
+    "AnsweredTops",
     "Chunk",
     "ChunkChoice",
+    "ChunkTops",
     "Lean",
     "Logprobs",
     "Said",
@@ -75,6 +77,14 @@ class Logprobs(Struct, frozen=True, gc=False):
             return [token.logprob for token in self.content if token.logprob is not None]
         return [value for value in self.token_logprobs or () if value is not None]
 
+    def tops(self) -> list[tuple[float, ...]]:
+        """Return the log-probabilities of the likeliest tokens; nothing unless they were read."""
+        return []
+
+    def tokens(self) -> list[str]:
+        """Return the text of each token; nothing unless it was read."""
+        return []
+
 
 class _Function(Struct, frozen=True, gc=False):
     name: str | None = None
@@ -125,10 +135,50 @@ class Chunk(Struct, frozen=True, gc=False):
     error: Any = None
 
 
+class _Top(Struct, frozen=True, gc=False):
+    logprob: float | None = None
+    token: str = ""
+    top_logprobs: list[_Token] | None = None
+
+
+class _Tops(Logprobs, frozen=True, gc=False):
+    """Log-probabilities with the likeliest tokens: read only where they were asked for."""
+
+    content: list[_Top] | None = None  # pyright: ignore[reportIncompatibleVariableOverride]
+
+    def tops(self) -> list[tuple[float, ...]]:
+        """Return the log-probabilities of the likeliest tokens at each position."""
+        return [
+            tuple([top.logprob for top in one.top_logprobs or () if top.logprob is not None])
+            for one in self.content or ()
+            if one.logprob is not None
+        ]
+
+    def tokens(self) -> list[str]:
+        """Return the text of each token."""
+        return [one.token for one in self.content or () if one.logprob is not None]
+
+
+class _TopsChoice(ChunkChoice, frozen=True, gc=False):
+    logprobs: _Tops | None = None
+
+
+class ChunkTops(Chunk, frozen=True, gc=False):
+    """A chunk with the likeliest tokens."""
+
+    choices: list[_TopsChoice] | None = None  # pyright: ignore[reportIncompatibleVariableOverride]
+
+
 class Answered(Chunk, frozen=True, gc=False):
     """A whole answer; ``data`` are an embeddings answer's vectors, which are not read."""
 
     data: list[Raw] | None = None
+
+
+class AnsweredTops(Answered, frozen=True, gc=False):
+    """A whole answer with the likeliest tokens."""
+
+    choices: list[_TopsChoice] | None = None  # pyright: ignore[reportIncompatibleVariableOverride]
 
 
 class _LeanChoice(Struct, frozen=True, gc=False):

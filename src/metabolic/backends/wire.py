@@ -11,7 +11,15 @@ import msgspec
 from msgspec import Raw
 
 from metabolic.backends.drafting import DraftField
-from metabolic.backends.shapes import Answered, ChunkChoice, Said, drafts_of, text_of, usage_of
+from metabolic.backends.shapes import (
+    Answered,
+    AnsweredTops,
+    ChunkChoice,
+    Said,
+    drafts_of,
+    text_of,
+    usage_of,
+)
 from metabolic.backends.status import error_in_band
 from metabolic.backends.variants import put
 from metabolic.core.attempt import Call, Reply, ReplyChoice, ToolCall
@@ -53,6 +61,7 @@ _encode = msgspec.json.encode
 _fields = msgspec.json.Decoder(Fields)
 _choices = msgspec.json.Decoder(list[Fields])
 _answered = msgspec.json.Decoder(Answered)
+_answered_tops: msgspec.json.Decoder[Answered] = msgspec.json.Decoder(AnsweredTops)
 
 
 def upstream_body(  # noqa: PLR0913 - what differs between upstreams
@@ -87,6 +96,8 @@ def upstream_body(  # noqa: PLR0913 - what differs between upstreams
     if call.logprobs and not request.sampling.logprobs and request.dialect != "embeddings":
         # A text completion's 0 would do for OpenAI; llama.cpp takes it for "none".
         fields["logprobs"] = _TRUE if request.dialect == "chat" else _ONE
+        if call.alternatives and request.dialect == "chat":
+            fields["top_logprobs"] = Raw(_encode(call.alternatives))
     if variant is not None:
         _vary(fields, request, variant)
     if output_limit is not None:
@@ -104,7 +115,7 @@ def reply_of(body: bytes, request: Request, call: Call, *, secret: str | None = 
             says. ``secret`` is taken out of what is passed on of that.
     """
     try:
-        answered = _answered.decode(body)
+        answered = (_answered_tops if call.alternatives else _answered).decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as exc:
         message = "the deployment's answer is not an OpenAI answer"
         raise BadReply(message) from exc
@@ -183,6 +194,8 @@ def _choice(choice: ChunkChoice) -> ReplyChoice:
         finish_reason=choice.finish_reason,
         tool_calls=_tool_calls(said) if said.tool_calls or said.function_call else (),
         logprobs=tuple(choice.logprobs.values()) if choice.logprobs else (),
+        alternatives=tuple(choice.logprobs.tops()) if choice.logprobs else (),
+        tokens=tuple(choice.logprobs.tokens()) if choice.logprobs else (),
     )
 
 

@@ -52,7 +52,8 @@ class Call(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """One call to make: the stage it belongs to, who answers, and in which role.
 
     ``id`` is unique within the run (``c0``, ``c1``, …). ``logprobs`` asks the engine for token
-    log-probabilities, whether or not the client wants them. ``keep`` keeps the whole answer for
+    log-probabilities, whether or not the client wants them, and for the ``alternatives`` likeliest
+    tokens at each position. ``keep`` keeps the whole answer for
     the validators; without it (a stream relayed as it comes) only usage and finish are read.
     ``checkpoints`` are numbers of tokens at which the run wants to hear of it (``Reached``).
     ``live``: the run wants to hear of its first bytes (``Progress``), although it is kept.
@@ -64,6 +65,7 @@ class Call(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     variant: str | None = None
     role: Role = "answer"
     logprobs: bool = False
+    alternatives: int = 0
     keep: bool = True
     checkpoints: tuple[int, ...] = ()
     num_speculative_tokens: int | None = None
