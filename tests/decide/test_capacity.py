@@ -3,13 +3,17 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from metabolic.decide.capacity import (
     CACHE_BYTES,
+    Cache,
     Shape,
     answers_that_fit,
     cache_bytes,
     fragmentation_ratio,
+    holds,
+    need,
     token_bytes,
     weight_bytes,
     weights_read_ratio,
@@ -80,3 +84,22 @@ def test_more_tokens_never_take_less(tokens, answers, block):
     one = cache_bytes(GEMMA_27B, tokens, answers=answers, block=block)
     more = cache_bytes(GEMMA_27B, tokens + 1, answers=answers, block=block)
     assert cache_bytes(GEMMA_27B, tokens, answers=answers) <= one <= more
+
+
+def test_a_cache_is_counted_in_blocks_of_tokens_or_in_bytes_of_its_shape():
+    plain = Cache(block=16)
+    assert (need(plain, 1), need(plain, 16), need(plain, 17)) == (16, 16, 32)
+    assert (holds(plain, 1000), holds(plain, None)) == (1000, None)
+    shaped = Cache(shape=Shape(layers=80, kv_heads=8, head_dim=128), block=16)
+    assert need(shaped, 4096) == 4096 * 320 * 1024
+    assert holds(shaped, 4096) == 4096 * 320 * 1024
+    assert holds(replace(shaped, memory_bytes=7), 4096) == 7
+    assert holds(replace(shaped, tokens=16), 4096) == 16 * 320 * 1024
+
+
+def test_a_window_and_a_state_take_no_more_however_long_the_answer():
+    shape = Shape(layers=0, kv_heads=8, head_dim=128, window_layers=4, window_tokens=1024)
+    windowed = Cache(shape=shape)
+    assert need(windowed, 1024) == need(windowed, 100_000)
+    state = Cache(shape=Shape(layers=0, state_bytes=5000))
+    assert need(state, 10) == need(state, 10_000) == 5000

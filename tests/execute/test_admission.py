@@ -1,6 +1,7 @@
 """Who is let in, who waits, and who is turned away."""
 
 import asyncio
+from functools import partial
 
 import pytest
 from hypothesis import given
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from metabolic.core.errors import Shed
 from metabolic.core.request import Ask, Limits
 from metabolic.decide.admit import Flow, Rules
+from metabolic.decide.capacity import Cache, Shape, need
 from metabolic.execute.admission import Admission, Conditions, Gate, Pass
 from metabolic.execute.admission_pace import Paces
 from metabolic.execute.clock import ManualClock
@@ -192,3 +194,33 @@ def test_short_memory_halves_what_a_gate_lets_in():
     assert gate_of(most=8).limit() == 8
     assert gate_of(most=8, conditions=Conditions(slots=4)).limit() == 4
     assert gate_of(most=2, conditions=Conditions(slots=4)).limit() == 2
+
+
+def test_a_prompt_that_is_more_than_the_whole_cache_is_refused_even_alone():
+    gate = Gate(
+        "a",
+        Rules(),
+        clock=ManualClock(),
+        now=lambda: Conditions(kv_capacity_tokens=100),
+    )
+    with pytest.raises(Shed, match="whole cache"):
+        gate.offer(gate.ticket(tokens=150, least=120), lambda _: None)
+    assert isinstance(gate.offer(gate.ticket(tokens=150, least=90), lambda _: None), Pass)
+
+
+def test_answers_are_counted_by_what_their_cache_takes_in_bytes():
+    cache = Cache(shape=Shape(layers=1, kv_heads=1, head_dim=8), block=16)
+    each = need(cache, 100)
+    gate = Gate(
+        "a",
+        Rules(start=8),
+        clock=ManualClock(),
+        now=lambda: Conditions(kv_capacity_tokens=3 * each, kv_block=1),
+        need=partial(need, cache),
+    )
+    admission = Admission({"a": gate}, Paces(()), clock=ManualClock())
+    ask = Ask(id="q", at_s=0.0, input_tokens=60, max_output_tokens=40)
+    tickets = [admission.ticket(gate, ask, t0_s=0.0) for _ in range(3)]
+    assert tickets[0].tokens == each
+    found = [gate.offer(one, lambda _: None) for one in tickets]
+    assert [isinstance(one, Pass) for one in found] == [True, True, False]

@@ -26,6 +26,7 @@ COMMANDS = (
     ("replay", "metabolic.cli.replay:replay", "Fold stored records again and compare."),
     ("train", "metabolic.cli.train:train", "Learn from tables of outcomes (extra: bench)."),
     ("bench", "metabolic.cli.bench:app", "Measure the gateway, the cascade and their parts."),
+    ("capacity", "metabolic.cli.capacity:capacity", "What fits into memory, and how fast at best."),
     ("doctor", "metabolic.cli.doctor:doctor", "Check configuration, models, sensors and ports."),
 )
 """Name, where it is (imported only when it runs), and what ``--help`` says."""

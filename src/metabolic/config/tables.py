@@ -30,6 +30,7 @@ from msgspec import Meta, Struct
 from metabolic.account.zones import WORLD_G_PER_KWH, intensity_of
 from metabolic.config.actuators import ActuatorsTable
 from metabolic.config.admin import AdminTable
+from metabolic.config.cache import CacheTable
 from metabolic.config.capacity import CapacityTable
 from metabolic.config.delivery import DeliveryTable
 from metabolic.config.lanes import LanesTable, PinTable
@@ -210,6 +211,7 @@ class DeploymentTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     speculation: DraftTable | None = None
     options: Mapping[str, object] = {}
     sleep: SleepTable | None = None
+    cache: CacheTable | None = None
 
     def price(self) -> Price | None:
         """Return dollars per token; ``None`` when no price is given."""

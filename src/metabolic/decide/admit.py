@@ -13,7 +13,8 @@ answered in time is refused at once, with the time after which it is worth askin
 
 The cache is counted in whole blocks, as engines allot it. An answer comes in only if it fits with
 all it may still write, beside what the others may: an engine is never driven into preemption. An
-answer that is alone always comes in: it will never fit better.
+answer that is alone comes in though it might write more than fits: it will never fit better. One
+whose prompt alone is more than the whole cache never does.
 
 Source: additive increase and multiplicative decrease: Chiu and Jain, 1989; earliest deadline
 first: Liu and Layland, 1973; blocks: Kwon et al., PagedAttention, 2023.
@@ -69,7 +70,8 @@ class Ticket(Struct, frozen=True, kw_only=True):
     """One call that wants in: its place in line, and the cache it may come to fill.
 
     ``due_s`` is when it must be answered (monotonic; ``None``: whenever), ``answer_s`` how long
-    its answer probably takes, ``tokens`` its prompt and all it may write.
+    its answer probably takes, ``tokens`` its prompt and all it may write, ``least`` its prompt
+    alone: in tokens, or in bytes where the shape of the model's cache is known.
     """
 
     number: int
@@ -77,6 +79,7 @@ class Ticket(Struct, frozen=True, kw_only=True):
     due_s: float | None = None
     answer_s: float = 0.0
     tokens: int = 0
+    least: int = 0
 
 
 def learned(

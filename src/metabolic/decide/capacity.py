@@ -9,10 +9,14 @@ and Qwen3.
 __all__ = [
     "CACHE_BYTES",
     "WEIGHT_BYTES",
+    "Cache",
     "Shape",
     "answers_that_fit",
     "cache_bytes",
     "fragmentation_ratio",
+    "holds",
+    "need",
+    "step_s",
     "token_bytes",
     "weight_bytes",
     "weights_read_ratio",
@@ -125,3 +129,67 @@ def answers_that_fit(
     """Return how many answers of ``tokens`` fit into the memory that weights leave."""
     each = cache_bytes(shape, tokens, number_bytes=number_bytes, block=block)
     return max(0, int(free_bytes // each)) if each > 0 else 0
+
+
+class Cache(Struct, frozen=True, kw_only=True):
+    """An engine's cache as admission counts it: in bytes where the shape is known, else in tokens.
+
+    ``tokens`` and ``memory_bytes`` is what it holds; ``None``: as the engine says.
+    """
+
+    shape: Shape | None = None
+    number_bytes: float = 2.0
+    block: int = 16
+    tokens: int | None = None
+    memory_bytes: int | None = None
+
+
+def need(cache: Cache, tokens: int) -> int:
+    """Return what an answer of so many tokens comes to fill, in whole blocks.
+
+    >>> need(Cache(block=16), 100)
+    112
+    """
+    if cache.shape is None:
+        return ceil(tokens / cache.block) * cache.block
+    each = cache_bytes(cache.shape, tokens, number_bytes=cache.number_bytes, block=cache.block)
+    return ceil(each)
+
+
+def holds(cache: Cache, told_tokens: int | None) -> int | None:
+    """Return what the cache holds, in the unit of ``need``; ``None`` is unknown.
+
+    ``told_tokens`` is what the engine says of itself: an engine that counts tokens allots every
+    layer for each of them, those with a window too.
+    """
+    tokens = told_tokens if cache.tokens is None else cache.tokens
+    if cache.shape is None:
+        return tokens
+    if cache.memory_bytes is not None:
+        return cache.memory_bytes
+    if tokens is None:
+        return None
+    shape = cache.shape
+    return int(
+        tokens * (shape.layers + shape.window_layers) * _layer_bytes(shape, cache.number_bytes)
+    )
+
+
+def step_s(
+    *,
+    weights: float,
+    read_ratio: float,
+    cache: float,
+    flops: float,
+    bandwidth_bytes_per_s: float,
+    compute_flops_per_s: float | None = None,
+) -> float:
+    """Return the least seconds of one step: reading weights and caches, or computing.
+
+    ``weights`` and ``cache`` are bytes in memory, ``read_ratio`` the share of weights that is
+    read, ``flops`` what the whole batch computes. Real engines reach about 0.6 of this.
+
+    Source: Williams, Waterman and Patterson, Roofline, 2009.
+    """
+    reading_s = (weights * read_ratio + cache) / bandwidth_bytes_per_s
+    return reading_s if compute_flops_per_s is None else max(reading_s, flops / compute_flops_per_s)

@@ -47,6 +47,7 @@ class Conditions(Struct, frozen=True, kw_only=True):
     memory_ratio: float | None = None
     kv_used_ratio: float | None = None
     kv_capacity_tokens: int | None = None
+    kv_block: int = 16
     preempting: bool = False
     slots: int | None = None
 
@@ -88,9 +89,19 @@ class Gate:
     """The gate of one deployment."""
 
     def __init__(
-        self, deployment: str, rules: Rules, *, clock: Clock, now: Callable[[], Conditions]
+        self,
+        deployment: str,
+        rules: Rules,
+        *,
+        clock: Clock,
+        now: Callable[[], Conditions],
+        need: Callable[[int], int] | None = None,
     ) -> None:
-        """Open with ``rules.start``; ``now`` says what holds."""
+        """Open with ``rules.start``; ``now`` says what holds.
+
+        ``need`` is what so many tokens take of the cache, in the unit of its capacity.
+        """
+        self.need = need or _tokens
         self.deployment, self.rules = deployment, rules
         self.flow = Flow(limit=float(min(rules.start, rules.most)))
         self.inside = self.held = self.shed = self.admitted = 0
@@ -129,10 +140,17 @@ class Gate:
             held=self.held,
             used_ratio=now.kv_used_ratio,
             capacity=now.kv_capacity_tokens,
+            block=now.kv_block,
         )
 
     def ticket(
-        self, *, priority: int = 0, due_s: float | None = None, answer_s: float = 0.0, tokens: int
+        self,
+        *,
+        priority: int = 0,
+        due_s: float | None = None,
+        answer_s: float = 0.0,
+        tokens: int,
+        least: int = 0,
     ) -> Ticket:
         """Return a ticket with the next number."""
         self._count += 1
@@ -142,6 +160,7 @@ class Gate:
             due_s=due_s,
             answer_s=answer_s,
             tokens=tokens,
+            least=least,
         )
 
     async def enter(self, ticket: Ticket) -> Pass:
@@ -187,6 +206,10 @@ class Gate:
             Shed: the line is full, or the answer would come too late.
         """
         since_s = self._clock.monotonic_s()
+        if ticket.least:
+            capacity = self._now().kv_capacity_tokens
+            if capacity and ticket.least > capacity:
+                self._refuse("its prompt is more than the whole cache", ticket, 0)
         if not self._line and self.room(ticket.tokens):
             return self._let_in(ticket, since_s)
         self._check(ticket, since_s)
@@ -300,7 +323,8 @@ class Admission:
             priority=ask.priority,
             due_s=None if deadline_s is None else t0_s + deadline_s,
             answer_s=answer_s,
-            tokens=ask.input_tokens + output * ask.n,
+            tokens=gate.need(ask.input_tokens + output) + (ask.n - 1) * gate.need(output),
+            least=gate.need(ask.input_tokens),
         )
 
     def saw(self, attempt: Attempt, *, running: int, began_s: float) -> float | None:
@@ -320,3 +344,8 @@ class Admission:
 def refused(error: Exception) -> bool:
     """Say whether an error means that the deployment was given too much."""
     return isinstance(error, Overloaded | TimedOut) and not isinstance(error, Shed)
+
+
+def _tokens(tokens: int) -> int:
+    """Return tokens as they are: nothing is known of what they take."""
+    return tokens

@@ -2,8 +2,8 @@
 
 Before a limit is touched, how it stood is in a file: a gateway that was killed leaves it, and the
 next start (or ``metabolic doctor --restore``) puts back what it says. A limit that somebody else
-has set since is left alone. What cannot be set is said once and tried again after a while; no request
-ever waits for any of this, or fails by it.
+has set since is left alone. What cannot be set is said once and tried again after a while; no
+request ever waits for any of this, or fails by it.
 """
 
 __all__ = ["Governor", "Journal", "put_back"]

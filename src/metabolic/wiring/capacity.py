@@ -4,12 +4,15 @@ __all__ = ["Capacity"]
 
 import asyncio
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from functools import partial
 
 from metabolic import plugins
+from metabolic.config.cache import CacheTable
 from metabolic.config.capacity import CapacityTable
 from metabolic.core.fleet import Deployment, Endpoint
 from metabolic.core.ports import Clock
 from metabolic.decide.admit import Rules
+from metabolic.decide.capacity import holds, need
 from metabolic.decide.impacts import slots
 from metabolic.execute.admission import Admission, Conditions, Gate
 from metabolic.execute.admission_pace import Paces
@@ -21,6 +24,8 @@ from metabolic.execute.scrape import Scraper, Target, fetch
 from metabolic.execute.snapshot import Snapshot
 
 _PERIOD_S = 1.0
+_BLOCK = 16
+"""Tokens that engines allot at once as a rule; a configured cache counts its own blocks."""
 
 
 class Capacity:
@@ -39,8 +44,13 @@ class Capacity:
         snapshot: Snapshot,
         health: Health,
         clock: Clock,
+        caches: Mapping[str, CacheTable] | None = None,
     ) -> None:
-        """``endpoints`` are those that need no engine; ``keeper`` knows the others."""
+        """``endpoints`` are those that need no engine; ``keeper`` knows the others.
+
+        ``caches`` are those of which more is configured than engines say.
+        """
+        self._caches = {name: one.cache() for name, one in (caches or {}).items()}
         self._table, self._clock, self._snapshot, self._keeper = table, clock, snapshot, keeper
         ours = [one for one in fleet if one.kind != "remote"] if table.enabled else []
         self._slots = {one.name: one.slots for one in ours}
@@ -78,7 +88,14 @@ class Capacity:
             queue=table.queue,
             wait_s=table.queue_wait_s,
         )
-        return Gate(one.name, rules, clock=self._clock, now=lambda: self._now(one.name))
+        cache = self._caches.get(one.name)
+        return Gate(
+            one.name,
+            rules,
+            clock=self._clock,
+            now=lambda: self._now(one.name),
+            need=None if cache is None else partial(need, cache),
+        )
 
     def _most(self, name: str) -> int:
         """Return the most answers a deployment ever works on."""
@@ -87,12 +104,15 @@ class Capacity:
     def _now(self, name: str) -> Conditions:
         """Return what holds for a deployment now."""
         machine, seen = self._snapshot.metabolic, self._snapshot.seen(name)
+        told = None if seen is None else seen.observed.kv_capacity_tokens
+        cache = self._caches.get(name)
         here = name in self._here  # heat and memory are this machine's
         return Conditions(
             throttle_risk_ratio=machine.throttle_risk_ratio if here else None,
             memory_ratio=machine.memory_pressure_ratio if here else None,
             kv_used_ratio=None if seen is None else seen.observed.kv_used_ratio,
-            kv_capacity_tokens=None if seen is None else seen.observed.kv_capacity_tokens,
+            kv_capacity_tokens=told if cache is None else holds(cache, told),
+            kv_block=_BLOCK if cache is None else 1,
             preempting=seen is not None and bool(seen.preemptions_per_s),
             slots=slots(machine, self._most(name)) if name in self._here else None,
         )

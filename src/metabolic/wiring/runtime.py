@@ -117,6 +117,7 @@ class Runtime:
             snapshot=self._snapshot,
             health=self._health,
             clock=self._clock,
+            caches={one.name: one.cache for one in config.deployments if one.cache is not None},
         )
 
     def _driver_of(self, config: Config, endpoints: dict[str, Endpoint]) -> Driver:
