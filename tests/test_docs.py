@@ -31,6 +31,7 @@ SECTIONS = {
     "[capacity]": tables.CapacityTable,
     "[speculation]": tables.SpeculationTable,
     "[[deployment]]": tables.DeploymentTable,
+    "[[deployment.variants]]": tables.VariantTable,
     "[[virtual]]": tables.VirtualTable,
     "[[belief]]": tables.BeliefTable,
     "[routing]": tables.RoutingTable,
