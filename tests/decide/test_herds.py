@@ -66,6 +66,13 @@ def test_the_last_of_a_herd_is_left_up_for_the_longer_idle_time():
     assert told(items, [use("a", 0.0, ago_s=901.0), recent])[0] == [("Sleep", "a")]
 
 
+def test_without_any_calls_one_of_a_herd_still_gets_work():
+    both = [replica("a"), replica("b")]
+    assert told(both, [use("a", 0.0), use("b", 0.0, ago_s=30.0)]) == ([], {"b"})
+    down = [replica("a", "asleep"), replica("b", "asleep")]
+    assert told(down, [use("a", 0.0), use("b", 0.0)]) == ([], frozenset())
+
+
 def test_so_many_stay_awake_whatever_the_rate():
     both = [replica(name, traits=Traits(group="g", least=2)) for name in "ab"]
     assert told(both, [use("a", 0.0, 5000.0), use("b", 0.0, 5000.0)]) == ([], frozenset())

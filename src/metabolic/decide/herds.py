@@ -23,7 +23,8 @@ _UP = frozenset({"warm", "starting"})
 class Herd(Struct, frozen=True, kw_only=True):
     """Replicas of one model: how many must be awake for what rate, and what follows.
 
-    ``pays_after_s`` is the idle time from which sleep pays; ``None``: unknown, or it never does.
+    The last one awake never leaves: whether it sleeps is for idleness to say. ``pays_after_s`` is
+    the idle time from which sleep pays; ``None``: unknown, or it never does.
     """
 
     name: str
@@ -65,14 +66,15 @@ def _herd(name: str, rows: list[Row]) -> Herd | None:
         )
         for row in rows
     )
+    awake = sum(one.up for one in replicas)
     return Herd(
         name=name,
         members=tuple(row.name for row in rows),
-        awake=sum(one.up for one in replicas),
+        awake=awake,
         wanted=wanted,
         per_s=sum(rates),
         pays_after_s=pays,
-        moves=moves(replicas, wanted, idle_s=0.0 if pays is None else pays),
+        moves=moves(replicas, max(wanted, min(awake, 1)), idle_s=0.0 if pays is None else pays),
     )
 
 

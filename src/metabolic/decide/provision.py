@@ -281,10 +281,9 @@ def _why_sleep(row: Row, policy: Rules, keep: Keeping, found: tuple[Herd, ...]) 
     pays_s = row.item.traits.pays_after_s()
     if pays_s is not None and not isfinite(pays_s) and not keep.why:
         return None
-    if herd is not None and row.name not in herd.moves.leave:
+    if herd is not None and herd.wanted > 0 and row.name not in herd.moves.leave:
         return None
-    last = herd is not None and herd.wanted == 0 and herd.awake == 1
-    if herd is not None and row.name in herd.moves.sleep and pays_s is not None and not last:
+    if herd is not None and row.name in herd.moves.sleep and pays_s is not None:
         return f"{herd.wanted} of {herd.awake} are enough, and sleep pays after {pays_s:.0f} s"
     bound_s = (row.item.idle_s or policy.idle_s) * keep.idle_share
     if pays_s is not None and isfinite(pays_s):

@@ -78,6 +78,7 @@ _LOAD: tuple[tuple[str, str, str], ...] = (
         "metabolic_deployment_preemptions_per_second",
         "Answers set aside for want of cache.",
     ),
+    ("wake_s", "metabolic_deployment_wake_seconds", "Seconds of its last starts."),
     ("ttft_s", "metabolic_deployment_ttft_seconds", "First token of an empty prompt."),
     ("tpot_s", "metabolic_deployment_tpot_seconds", "Each further token of a lone answer."),
 )
@@ -206,9 +207,26 @@ def _loads(loads: tuple[Load, ...]) -> Iterator[Metric]:
             healthy.add_metric(name, float(load.healthy))
         if load.energy_ratio is not None:
             ratio.add_metric(name, load.energy_ratio)
-    yield from (state, running, waiting, healthy, ratio)
+    yield from (state, running, waiting, healthy, ratio, *_sleep(loads))
     for field, name, text in _LOAD:
         yield _known(loads, field, name, text)
+
+
+def _sleep(loads: tuple[Load, ...]) -> tuple[Metric, ...]:
+    """Give what waking takes, where it was measured, and who is to sleep soon."""
+    joules = GaugeMetricFamily(
+        "metabolic_deployment_wake_joules",
+        "Joules of its last starts, above sleep.",
+        labels=("deployment", "origin"),
+    )
+    leaving = GaugeMetricFamily(
+        "metabolic_deployment_leaving", "1 while it is to sleep soon.", labels=("deployment",)
+    )
+    for load in loads:
+        if load.wake_j is not None:
+            joules.add_metric((load.deployment, load.wake_j_origin or "derived"), load.wake_j)
+        leaving.add_metric((load.deployment,), float(load.leaving))
+    return joules, leaving
 
 
 def _known(loads: tuple[Load, ...], field: str, name: str, text: str) -> Metric:

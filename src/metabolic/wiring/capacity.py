@@ -24,6 +24,7 @@ from metabolic.execute.scrape import Scraper, Target, fetch
 from metabolic.execute.snapshot import Snapshot
 
 _PERIOD_S = 1.0
+_RESTING = frozenset({"asleep", "stopped", "starting"})
 _BLOCK = 16
 """Tokens that engines allot at once as a rule; a configured cache counts its own blocks."""
 
@@ -169,7 +170,9 @@ class Capacity:
         return gate.flow.limit / seconds if seconds > 0.0 else None
 
     def _asleep(self, name: str) -> bool:
-        """Say whether a deployment was heard to sleep."""
+        """Say whether a deployment was heard to sleep, or is known to by its hand."""
+        if dict(self._keeper.states()).get(name) in _RESTING:
+            return True
         seen = self._snapshot.seen(name)
         return seen is not None and bool(seen.observed.asleep)
 
@@ -179,6 +182,8 @@ class Capacity:
         yield "scrape.unheard", float(self.scraper.failures)
         yield "probe.health.asked", float(self.probes.asked)
         yield "probe.health.missed", float(self.probes.missed)
+        for move, count in self._keeper.moves.items():
+            yield f"engine.{move}s", float(count)
         for name, gate in self.admission.gates.items() if self.admission is not None else ():
             yield f"admission.{name}.admitted", float(gate.admitted)
             yield f"admission.{name}.shed", float(gate.shed)
