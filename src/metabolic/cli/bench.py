@@ -13,6 +13,7 @@ BENCHES = (
         "Certified thresholds on stored answers.",
     ),
     ("audit", "metabolic.cli.benches.audit:audit", "Whether an audit's interval holds the truth."),
+    ("shadow", "metabolic.cli.benches.shadow:shadow", "What a shadow foretells, and what comes."),
     ("energy", "metabolic.cli.benches.energy:energy", "Whether every joule is accounted for."),
     ("router", "metabolic.cli.benches.router:router", "Queries known, models chosen, baselines."),
     ("sessions", "metabolic.cli.benches.sessions:sessions", "Conversations as a whole, and not."),

@@ -23,12 +23,13 @@ from msgspec.structs import replace
 
 from metabolic.core.fleet import Deployment, Situation
 from metabolic.core.ports import Clock
-from metabolic.core.request import Ask, Request, Text
+from metabolic.core.request import Ask, Request
 from metabolic.core.signals import Signals
 from metabolic.decide.estimate import Prepared
 from metabolic.decide.shadow import lot_of, thinning
 from metabolic.edge import Dialect, measure, parse
 from metabolic.edge.heard import heard as read_answer
+from metabolic.execute.chains import Chains
 from metabolic.execute.drive import Driver
 from metabolic.execute.sessions import Sessions
 from metabolic.execute.shadow_look import Found, Look, look
@@ -119,7 +120,7 @@ class Shadows:
         self._rules, self._line, self._clock, self._salt = rules, line, clock, salt
         self._tasks: set[asyncio.Task[None]] = set()
         self._slots = asyncio.Semaphore(rules.concurrency)
-        self._sessions = Sessions()
+        self._sessions, self._chains = Sessions(), Chains(salt)
         self._counts: Counter[str] = Counter()
         self._day, self._usd, self._energy_j = 0, 0.0, 0.0
 
@@ -164,15 +165,16 @@ class Shadows:
     async def _consider(self, one: Heard) -> None:
         """Look at a request if its lot falls on it and there is something to spend."""
         rules = self._rules
+        request = parse(one.dialect, one.body, request_id=one.id, headers=one.headers)
+        session = self._session_of(one, request)
+        lot = lot_of(rules.seed, session)
+        if request.dialect == "embeddings" or lot >= rules.sample_ratio:
+            return
         level = self._line.situation().metabolic.level
         share = thinning(level, in_flight=one.in_flight, busy=rules.busy_in_flight)
         propensity = rules.sample_ratio * share
-        if propensity <= 0:
+        if lot >= propensity:
             self._counts["skipped.hot_or_busy"] += 1
-            return
-        request = parse(one.dialect, one.body, request_id=one.id, headers=one.headers)
-        session = self._session_of(one, request)
-        if request.dialect == "embeddings" or lot_of(rules.seed, session) >= propensity:
             return
         self._counts["sampled"] += 1
         reply = read_answer(one.dialect, one.answer() or b"")
@@ -215,21 +217,11 @@ class Shadows:
         )
 
     def _session_of(self, one: Heard, request: Request) -> str:
-        """Return a hash of the session: its name, else what every turn of it begins with."""
-        made = blake2b(key=self._salt, digest_size=_DIGEST_BYTES)
-        made.update((one.tenant or "").encode())
+        """Return a hash of the session: of its name, else of the request that it began with."""
         if one.session is not None:
-            made.update(b"\0" + one.session.encode())
-            return made.hexdigest()
-        for message in request.messages:
-            for block in message.content:
-                if isinstance(block, Text):
-                    made.update(b"\1" + block.text.encode())
-            if message.role == "user":
-                break
-        if not request.messages:
-            made.update(one.body)
-        return made.hexdigest()
+            said = f"{one.tenant or ''}\0{one.session}".encode()
+            return blake2b(said, key=self._salt, digest_size=_DIGEST_BYTES).hexdigest()
+        return self._chains.of(one.tenant, request)
 
     def _ask(self, one: Heard, request: Request) -> Ask:
         """Return what a decision would see of the request after the switch."""

@@ -238,22 +238,35 @@ class _Passing:
             {"type": "http.response.start", "status": passage.status, "headers": lines}
         )
         parts: list[bytes] = []
-        size, told = 0, False
+        size, told, whole = 0, False, _length(passage, exchange)
         while data := await passage.read():
             if size <= _HEARD_BYTES:
                 parts.append(data)
             size += len(data)
             if exchange.method == "HEAD":
                 continue
+            if size == whole:  # the last piece: end with it
+                self.over = True
+                await exchange.send({"type": "http.response.body", "body": data})
+                break
             if not (told and wire is not None and wire.write(data)):
                 message = {"type": "http.response.body", "body": data, "more_body": True}
                 await exchange.send(message)
                 told = True
-        self.over = True
-        await exchange.send({"type": "http.response.body", "body": b"", "more_body": False})
+        if not self.over:
+            self.over = True
+            await exchange.send({"type": "http.response.body", "body": b"", "more_body": False})
         self._relay.passed += 1
         if passage.status == _OK and size <= _HEARD_BYTES:
             self._relay.heard(self, parts, dict(passage.headers))
+
+
+def _length(passage: Passage, exchange: Exchange) -> int:
+    """Return how long the body is said to be; -1 where it is not said, or none comes."""
+    if exchange.method == "HEAD":
+        return -1
+    said = next((value for name, value in passage.headers if name == b"content-length"), b"")
+    return int(said) if said.isdigit() else -1
 
 
 def onward(headers: Iterable[tuple[bytes, bytes]]) -> tuple[tuple[str, str], ...]:

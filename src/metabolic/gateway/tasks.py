@@ -11,7 +11,6 @@ __all__ = ["Looping", "Overspent", "TaskDoor", "task_headers"]
 import math
 import secrets
 from collections.abc import Mapping
-from hashlib import blake2b
 from typing import NoReturn
 
 from metabolic.account.tasks import spent_ratio
@@ -19,9 +18,10 @@ from metabolic.config.tasks import TasksTable
 from metabolic.core.errors import RequestError
 from metabolic.core.ports import Clock
 from metabolic.core.receipt import Receipt
-from metabolic.core.request import Ask, Request, Text
+from metabolic.core.request import Ask, Request
 from metabolic.core.signals import TASKS
 from metabolic.core.task import AgentTask, TaskBudget
+from metabolic.execute.chains import Chains
 from metabolic.execute.tasks import TaskRules, Tasks
 
 _TASK = b"metabolic-task"
@@ -33,7 +33,6 @@ _USD, _J, _TOKENS = (
 _HEADERS = frozenset({_TASK, _USD, _J, _TOKENS})
 _KINDS = frozenset(TASKS)
 _NAME_CHARS = 128
-_DIGEST_BYTES = 12
 
 Headers = Mapping[bytes, bytes]
 
@@ -68,7 +67,7 @@ class TaskDoor:
         """Know no task yet."""
         self._table = table
         self.tasks = Tasks(_rules(table), clock)
-        self._salt = secrets.token_bytes(16)
+        self._chains = Chains(secrets.token_bytes(16))
         self.detects = table.detect != "header"
 
     def configure(self, table: TasksTable) -> None:
@@ -135,17 +134,19 @@ class TaskDoor:
             plain = value.strip().decode("latin-1")
             if plain not in _KINDS and (budgeted or self.tasks.known(tenant, plain)):
                 return None, _name(value.strip())
-        detected = self._detected(request, headers, budgeted=budgeted)
+        detected = self._detected(request, headers, tenant, budgeted=budgeted)
         return value, detected
 
-    def _detected(self, request: Request, headers: Headers, *, budgeted: bool) -> str | None:
+    def _detected(
+        self, request: Request, headers: Headers, tenant: str | None, *, budgeted: bool
+    ) -> str | None:
         """Return the task that a request shows to belong to without naming it."""
         detect = self._table.detect
         session = headers.get(b"metabolic-session")
         if session is not None and (budgeted or detect != "header"):
             return f"session:{session.decode('latin-1')}"[:_NAME_CHARS]
         if detect == "prefix" and request.tools and request.messages:
-            return f"chain:{_prefix(request, self._salt)}"
+            return f"chain:{self._chains.of(tenant, request)}"
         return None
 
 
@@ -183,19 +184,6 @@ def _rules(table: TasksTable) -> TaskRules:
         idle_s=table.idle_s,
         max_tasks=table.max_tasks,
     )
-
-
-def _prefix(request: Request, salt: bytes) -> str:
-    """Return a digest of what every turn of a chain begins with: all up to the first question."""
-    made = blake2b(key=salt, digest_size=_DIGEST_BYTES)
-    for message in request.messages:
-        made.update(message.role.encode())
-        for block in message.content:
-            if isinstance(block, Text):
-                made.update(b"\0" + block.text.encode())
-        if message.role == "user":
-            break
-    return made.hexdigest()
 
 
 def _budget(headers: Headers) -> TaskBudget | None:
