@@ -83,6 +83,10 @@ def test_every_policy_is_compared_on_every_set(data: Path) -> None:
     sums = by_set["sums"]
     assert sums["always-large"]["net_cost_ratio"] == pytest.approx(1.0)
     assert sums["validator-only"]["auroc"] > 0.9
+    routed, majority = (
+        sums["validator-only"][name] for name in ("routing_accuracy", "majority_ratio")
+    )
+    assert majority < routed <= 1.0
     assert sums["both"]["net_cost_ratio"] < 0.8
     assert sums["both"]["accuracy"] > sums["random"]["accuracy"] + 0.1
     assert sums["oracle"]["accuracy"] >= sums["always-large"]["accuracy"]

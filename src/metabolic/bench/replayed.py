@@ -6,12 +6,13 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 from threadpoolctl import threadpool_limits
 
 from metabolic.bench.material import Material, material
 from metabolic.bench.report import Missing, Report, Row, interval, progress, report
 from metabolic.bench.routed import Half, Outcome, apgr, halves, outcomes
-from metabolic.bench.scorer import area
+from metabolic.bench.scorer import Array, area
 from metabolic.bench.tables import Table, tables
 
 SPLITS = 6
@@ -27,6 +28,8 @@ _NOTES = (
     f"thresholds are the cheapest that lose at most {_MAX_LOSS:g} on the choosing half, unproved",
     f"where a set has no prices the large model costs {_RATIO:g} small ones",
     "small and large are the cheapest and the dearest model; agreement asks the two cheapest",
+    "routing_accuracy: good drafts kept and bad ones escalated, the cut chosen on the other half",
+    "majority_ratio: the same by always doing the commoner of the two",
     "auroc: does the answer's score tell right from wrong; apgr: routing by it, random is 0.5",
 )
 
@@ -101,7 +104,22 @@ def _ranked(made: Material, half: Half) -> dict[str, float]:
         "both": apgr(-half.safe[at], weak, strong),
         "oracle": apgr(strong - weak, weak, strong),
     }
+    if made.has_text:
+        found["routed"] = _routed(half.draft, made.good >= _GOOD, half)
+        found["majority"] = max(float((weak >= _GOOD).mean()), float((weak < _GOOD).mean()))
     return {name: value for name, value in found.items() if value is not None}
+
+
+def _routed(scores: Array, good: Array, half: Half) -> float:
+    """Return the share routed right: good drafts kept, bad ones escalated.
+
+    The cut is the one with the highest share on the choosing half.
+    """
+    choose, report = list(half.choose), list(half.report)
+    cuts = np.unique(np.append(scores[choose], np.inf))
+    shares = [float(((scores[choose] >= cut) == good[choose]).mean()) for cut in cuts]
+    cut = cuts[int(np.argmax(shares))]
+    return float(((scores[report] >= cut) == good[report]).mean())
 
 
 def _mean(ones: Sequence[Outcome]) -> Outcome:
@@ -144,6 +162,8 @@ def _row(  # noqa: PLR0913 - a line of the table is made of all of these
         "cost_usd": one.usd * count if priced else None,
         "auroc": ranks.get("auroc") if name == "validator-only" else None,
         "apgr": ranks.get(kind),
+        "routing_accuracy": ranks.get("routed") if name == "validator-only" else None,
+        "majority_ratio": ranks.get("majority") if name == "validator-only" else None,
         "small": made.cheap,
         "large": made.dear,
     }
