@@ -96,7 +96,7 @@ def test_a_window_opens_at_the_stages_own_threshold():
 
 
 def test_a_window_may_have_a_length_and_a_threshold_of_its_own():
-    rules = DeliveryRules(window_tokens=5, window_min_confidence=0.9)
+    rules = DeliveryRules(window_tokens=5, min_confidence=0.9)
     (end,) = decided("window", rules=rules).stages[0].checkpoints
     assert (end.tokens, end.release_logprob) == (5, pytest.approx(log(0.9)))
 

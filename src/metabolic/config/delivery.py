@@ -33,7 +33,7 @@ class DeliveryTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         """Return what decisions go by."""
         return DeliveryRules(
             window_tokens=self.window_tokens,
-            window_min_confidence=self.window_min_confidence,
+            min_confidence=self.window_min_confidence,
             hedge_after_s=self.hedge_after_s,
             hedge_after_ratio=self.hedge_after_ratio,
             hedge_doubt_tokens=self.hedge_doubt_tokens,

@@ -33,7 +33,7 @@ class DeliveryRules(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fa
     """What windows and hedges go by.
 
     A window is ``window_tokens`` long where no checkpoint was learned, and opens at the stage's own
-    threshold or at ``window_min_confidence``. A hedge comes after ``hedge_after_s``, or, where that
+    threshold or at ``min_confidence``. A hedge comes after ``hedge_after_s``, or, where that
     is ``None``, after ``hedge_after_ratio`` of the time the draft should take; or in doubt after
     ``hedge_doubt_tokens`` (0: doubt is not looked for). ``late_ratio``: a replica is asked too when
     first bytes take so many times as long as they should (``None``: never), and never before
@@ -41,7 +41,7 @@ class DeliveryRules(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fa
     """
 
     window_tokens: int = 16
-    window_min_confidence: float | None = None
+    min_confidence: float | None = None
     hedge_after_s: float | None = None
     hedge_after_ratio: float = 0.5
     hedge_doubt_tokens: int = 8

@@ -139,7 +139,7 @@ def _windowed(stage: Stage, rules: DeliveryRules) -> Stage:
         return stage
     if any(one.release_logprob is not None for one in stage.checkpoints):
         return stage
-    least = rules.window_min_confidence or stage.min_confidence
+    least = rules.min_confidence or stage.min_confidence
     end = Checkpoint(
         deployment=stage.deployment,
         tokens=rules.window_tokens,
