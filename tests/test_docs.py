@@ -10,7 +10,12 @@ from prometheus_client import Metric
 from metabolic.cli.bench import BENCHES
 from metabolic.cli.main import COMMANDS
 from metabolic.config import AdapterTable, Config, load, parse, tables
+from metabolic.config.actuators import ActuatorsTable
 from metabolic.config.admin import AdminTable
+from metabolic.config.shadow import ShadowTable
+from metabolic.config.tasks import TasksTable
+from metabolic.config.cache import CacheTable
+from metabolic.config.sleep import SleepTable
 from metabolic.gateway.metrics import Metrics
 from metabolic.testing.runtime import FakeRuntime
 
@@ -32,11 +37,16 @@ SECTIONS = {
     "[speculation]": tables.SpeculationTable,
     "[[deployment]]": tables.DeploymentTable,
     "[[deployment.variants]]": tables.VariantTable,
+    "[deployment.sleep]": SleepTable,
+    "[deployment.cache]": CacheTable,
+    "[actuators]": ActuatorsTable,
     "[[virtual]]": tables.VirtualTable,
     "[[belief]]": tables.BeliefTable,
     "[routing]": tables.RoutingTable,
     "[lanes]": tables.LanesTable,
     "[[lane]]": tables.PinTable,
+    "[shadow]": ShadowTable,
+    "[tasks]": TasksTable,
     "[ledger]": tables.LedgerTable,
 }
 KEYS = [
