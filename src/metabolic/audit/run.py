@@ -17,6 +17,7 @@ from metabolic.audit.counts import chains, model_spend, waste
 from metabolic.audit.evidence import labels_needed
 from metabolic.audit.figures import Money, figures
 from metabolic.audit.load import Loaded, Records, load
+from metabolic.audit.parts import Spread, gather
 from metabolic.audit.policies import policies
 from metabolic.audit.prices import Entry, PriceTable
 from metabolic.audit.progress import Tell, Watch
@@ -39,12 +40,14 @@ class Options(Struct, frozen=True, kw_only=True):
 
     ``candidates`` are the models that might serve instead, by name, ``catalogue`` those with what
     they ask (both ``()``: those that were labelled, else cheaper ones of the log and of the price
-    table). ``databases`` are addresses of LiteLLM's. ``epsilon`` is the loss allowed per lane.
+    table). ``databases`` are addresses of LiteLLM's. ``spool`` is a
+    folder for parts that are read elsewhere. ``epsilon`` is the loss allowed per lane.
     ``memory_mb`` and ``threads`` bound the reader; what does not fit goes to a temporary file.
     """
 
     paths: tuple[Path, ...]
     databases: tuple[str, ...] = ()
+    spool: Path | None = None
     candidates: tuple[str, ...] = ()
     catalogue: tuple[Entry, ...] = ()
     epsilon: float = 0.02
@@ -62,8 +65,9 @@ def run(
     classify: Classify,
     records: Records | None = None,
     progress: Tell | None = None,
+    spread: Spread | None = None,
 ) -> Audit:
-    """Read the logs and return all there is to say.
+    """Read the logs and return all there is to say; ``spread`` reads files elsewhere.
 
     Raises:
         ConfigError: the extra ``audit`` is not installed, a log cannot be read, or no row could.
@@ -83,18 +87,31 @@ def run(
         with duckdb.connect(str(Path(folder) / "rows.duckdb"), config=settings) as connection:
             connection.execute("SET TimeZone = 'UTC'")
             with Watch(connection, progress) as watch:
-                loaded = load(
-                    connection,
-                    options.paths,
-                    databases=options.databases,
-                    records=records,
-                    watch=watch,
-                )
+                loaded = _loaded(connection, options, records, watch, spread, Path(folder))
                 watch.begin("counting", done_ratio=None)
             if not sum(one.rows for one in loaded.sources):
                 message = "no row of these logs could be used" + _why(loaded)
                 raise ConfigError(message)
             return _analysed(connection, options, loaded, prices, classify, began)
+
+
+def _loaded(
+    connection: "DuckDBPyConnection",
+    options: Options,
+    records: Records | None,
+    watch: Watch,
+    spread: Spread | None,
+    folder: Path,
+) -> Loaded:
+    """Read everything here, or have the files read elsewhere and gather them."""
+    if spread is None:
+        databases = options.databases
+        return load(connection, options.paths, databases=databases, records=records, watch=watch)
+    if options.databases:
+        message = "a database is read here: leave --ray out"
+        raise ConfigError(message)
+    watch.begin(f"reading {len(options.paths)} files", done_ratio=None)
+    return gather(connection, spread(options.paths, options.spool or folder, records))
 
 
 def _why(loaded: Loaded) -> str:

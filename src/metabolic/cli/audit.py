@@ -16,6 +16,7 @@ from metabolic.audit.catalogue import Catalogue
 from metabolic.audit.postgres import is_database
 from metabolic.audit.price_update import kept_path
 from metabolic.audit.prices import read_prices
+from metabolic.audit.ray_data import ray_spread
 from metabolic.audit.result import Audit
 from metabolic.audit.run import Options, run
 from metabolic.cli.audit_inputs import Bar, candidates_in, files_of, records, router
@@ -39,6 +40,8 @@ def audit(  # noqa: PLR0913 - each is an option of the command
     memory: Annotated[int, Parameter(validator=Number(gte=64))] = 1024,
     threads: Annotated[int | None, Parameter(validator=Number(gte=1))] = None,
     seed: int = 0,
+    ray: str | None = None,
+    spool: Path | None = None,
     json: Annotated[bool, Parameter(negative="")] = False,
 ) -> None:
     """Read logs of inference: what was spent and wasted, and what a change would save, net.
@@ -59,6 +62,8 @@ def audit(  # noqa: PLR0913 - each is an option of the command
         memory: The reader's memory in MB; what does not fit goes to a temporary file.
         threads: Of the reader (else one a core, four at most).
         seed: Of the bootstrap.
+        ray: Read files on Ray Data (extra `ray`): "local", or a cluster's address.
+        spool: A folder all nodes of the cluster see, for the rows read there.
         json: Print one JSON object instead of tables.
     """
     paths = files_of(Path(one) for one in logs if not is_database(one))
@@ -72,6 +77,7 @@ def audit(  # noqa: PLR0913 - each is an option of the command
     options = Options(
         paths=paths,
         databases=databases,
+        spool=spool,
         candidates=candidate,
         catalogue=models.entries,
         epsilon=epsilon,
@@ -83,7 +89,14 @@ def audit(  # noqa: PLR0913 - each is an option of the command
     )
     table = read_prices(prices, kept=kept_path())
     with Bar() as bar:
-        found = run(options, prices=table, classify=router(), records=records, progress=bar.tell)
+        found = run(
+            options,
+            prices=table,
+            classify=router(),
+            records=records,
+            progress=bar.tell,
+            spread=None if ray is None else ray_spread(None if ray == "local" else ray),
+        )
     if html is not None:
         _write(html, found)
     if json:
