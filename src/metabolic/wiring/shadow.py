@@ -294,6 +294,15 @@ class Shadowed(Runtime):
         counted = () if self._shadows is None else self._shadows.counters()
         for name, value in (*self._relayed(), *counted):
             yield f"shadow.{name}", value
+        found = self.findings()
+        saving, loss = found.saving, found.loss
+        if saving is not None:
+            yield "shadow.saving_ratio", saving.value
+        if saving is not None and saving.low is not None and saving.high is not None:
+            yield "shadow.saving_low", saving.low
+            yield "shadow.saving_high", saving.high
+        if loss is not None:
+            yield "shadow.loss_ratio", loss.value
 
     async def keep(self, found: Found) -> None:
         """Keep a row, and let lanes and certificates learn from its labels."""
