@@ -70,6 +70,8 @@ def test_figures_have_their_intervals_and_only_answers_count() -> None:
     figures, found = told(made, seed=0)
     half = figures["ttft_p50_s_hold"]
     assert (half.value, half.n) == (10.0, 20)
+    assert half.low is not None
+    assert half.high is not None
     assert half.low <= 10.0 <= half.high
     assert figures["total_p95_s_hold"].value == 19.0
     assert figures["cpu_s_hold"].value == 1.0

@@ -1,6 +1,7 @@
 """Which mode an answer is delivered by, and what its stages need for it."""
 
 from math import log
+from typing import Any
 
 import msgspec
 import pytest
@@ -35,12 +36,12 @@ BELIEFS = (
 SIGNALS = Signals(task="open_qa", lane="open_qa", expected_output_tokens=40)
 
 
-def decided(delivery="auto", *, rules=None, fleet=(SMALL, LARGE), checkpoints=(), **changes):
+def decided(delivery: Any = "auto", *, rules=None, fleet=(SMALL, LARGE), checkpoints=(), **changes):
     policy = policy_of(*BELIEFS)
     policy = sealed(
         replace(policy, id="", delivery=rules or DeliveryRules(), checkpoints=checkpoints)
     )
-    made = {"stream": True, "may_hedge": True} | changes
+    made: dict[str, Any] = {"stream": True, "may_hedge": True} | changes
     metabolic = made.pop("metabolic", None)
     ask = msgspec.structs.replace(Ask(id="r", at_s=1.0, input_tokens=50, delivery=delivery), **made)
     return decide(ask, SIGNALS, situation_of(*fleet, metabolic=metabolic), policy)

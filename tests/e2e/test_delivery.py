@@ -82,8 +82,12 @@ def said(events: list[Any]) -> list[str]:
     return texts
 
 
+def runtime(gateway: Running) -> Any:
+    return gateway.server.app.runtime
+
+
 def receipt(gateway: Running, events: list[Any]) -> Any:
-    return gateway.server.app.runtime.receipt(events[-1]["metabolic"]["decision"])
+    return runtime(gateway).receipt(events[-1]["metabolic"]["decision"])
 
 
 def test_a_replaced_draft_is_seen_and_then_taken_back_by_name(cascades: Running) -> None:
@@ -213,9 +217,9 @@ def test_a_window_holds_a_draft_in_doubt_and_another_answers(cascades: Running) 
 
 def test_a_window_of_json_is_held(cascades: Running) -> None:
     _, events, _ = ask(cascades, "sure+", "window", response_format={"type": "json_object"})
-    record = cascades.server.app.runtime.receipt(events[-1]["metabolic"]["decision"])
+    record = runtime(cascades).receipt(events[-1]["metabolic"]["decision"])
     assert record.answer.deployment == "sure"
-    decision = cascades.server.app.runtime.decision(record.id)
+    decision = runtime(cascades).decision(record.id)
     assert decision.delivery == "hold"
     assert any("window: held" in one for one in decision.reasons)
 
@@ -249,7 +253,7 @@ def test_a_hedge_of_an_answer_in_one_piece_is_charged_its_prompt_at_least(
             headers={"metabolic-delivery": "hedge"},
         )
     assert answer.json()["choices"][0]["message"]["content"] == BETTER
-    bill = cascades.server.app.runtime.receipt(answer.headers["metabolic-decision"])
+    bill = runtime(cascades).receipt(answer.headers["metabolic-decision"])
     lost = next(one for one in bill.attempts if one.failure is not None)
     assert lost.tokens_usd > 0
 
@@ -275,7 +279,7 @@ def test_a_client_that_leaves_a_race_cancels_both_within_100_ms(
 
 
 def test_every_record_of_these_folds_again_bit_for_bit(cascades: Running) -> None:
-    found = verify(cascades.server.app.runtime._ledger)
+    found = verify(runtime(cascades)._ledger)
     assert found.checked > 10
     assert (found.differing, found.unreadable) == (0, 0)
     assert found.equal == found.checked

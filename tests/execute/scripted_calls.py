@@ -105,6 +105,8 @@ class Judge:
         if isinstance(said, asyncio.Event):
             await said.wait()
             said = 0.9
+        if isinstance(said, Exception):
+            raise said
         return Verdict(well_formed=True, confidence=said)
 
 

@@ -191,6 +191,17 @@ async def test_a_slow_verdict_on_one_does_not_hold_up_the_other():
     assert outcome.run.answer.deployment == "large"
 
 
+async def test_a_fault_of_ours_in_a_race_ends_it_and_hangs_nobody():
+    small, large = Words("a", asyncio.Event()), Words("b")
+    with pytest.raises(ZeroDivisionError):
+        await drive(
+            {"small": small, "large": large},
+            hedged(after_s=0.0),
+            confidence={"b": ZeroDivisionError()},
+        )
+    assert small.closed
+
+
 async def test_a_client_that_leaves_closes_both_calls():
     never = asyncio.Event()
     small, large = Words("a", never), Words("b", never)

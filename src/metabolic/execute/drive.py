@@ -102,6 +102,7 @@ class Drive:
         "_effects",
         "_errors",
         "_events",
+        "_fault",
         "_gone",
         "_idle",
         "_relays",
@@ -138,6 +139,7 @@ class Drive:
         self._check: Check | None = None
         self._idle: asyncio.Future[None] | None = None
         self._stop = Stop()
+        self._fault: BaseException | None = None
         self._beside: dict[str, Stop] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._taken_back = b""
@@ -154,6 +156,8 @@ class Drive:
         try:
             self._step(Began(at_s=0.0))
             while not self._run.finished:
+                if self._fault is not None:
+                    raise self._fault
                 if self._call is not None:
                     call, self._call = self._call, None
                     made = await self._make(call, self._stop)
@@ -252,8 +256,11 @@ class Drive:
         """Work beside the rest is done."""
         self._tasks.discard(task)
         fault = None if task.cancelled() else task.exception()
-        if fault is not None and self._idle is not None and not self._idle.done():
-            self._idle.set_exception(fault)
+        if fault is not None:
+            self._fault = fault
+            self._cancel(self._stop, "fault")
+            if self._idle is not None and not self._idle.done():
+                self._idle.set_result(None)
 
     async def _race(self, call: Call) -> None:
         """Make a call beside another."""
