@@ -5,6 +5,7 @@ import json
 import shutil
 from pathlib import Path
 
+import msgspec
 import pytest
 
 pytest.importorskip("duckdb", reason="needs the extra audit")
@@ -25,11 +26,21 @@ def audited(paths, **how):
     return run(Options(paths=paths, threads=1), prices=read_prices(), classify=router(), **how)
 
 
+def rounded(value: object) -> object:
+    """Sums of many parts differ in their last digit by the order they are added in."""
+    if isinstance(value, float):
+        return float(f"{value:.9g}")
+    if isinstance(value, dict):
+        return {key: rounded(item) for key, item in value.items()}
+    return [rounded(item) for item in value] if isinstance(value, list | tuple) else value
+
+
 def test_in_turn_gives_what_together_gives():
     paths = tuple(LOGS / name for name in FILES)
     together, apart = audited(paths), audited(paths, spread=in_turn)
     for name in (*SAME, "sources"):
-        assert getattr(apart, name) == getattr(together, name), name
+        pair = [rounded(msgspec.to_builtins(getattr(one, name))) for one in (apart, together)]
+        assert pair[0] == pair[1], name
     assert set(apart.bad) == set(together.bad)
 
 
@@ -56,7 +67,7 @@ def test_on_ray_data_the_command_says_the_same(tmp_path, capsys, monkeypatch):
         assert left.value.code == 0
         found.append(json.loads(capsys.readouterr().out))
     for name in SAME:
-        assert found[0][name] == found[1][name], name
+        assert rounded(found[0][name]) == rounded(found[1][name]), name
 
 
 @pytest.mark.skipif(importlib.util.find_spec("ray") is not None, reason="the extra ray is there")

@@ -35,9 +35,7 @@ def ray_spread(address: str | None = None) -> Spread:
     def spread(paths: Sequence[Path], folder: Path, records: Records | None) -> list[Part]:
         own: dict[str, Any] = {} if address else {"include_dashboard": False}
         own["logging_level"] = logging.ERROR
-        ray.init(
-            address=address or "local", log_to_driver=False, logging_level=logging.ERROR, **own
-        )
+        ray.init(address=address or "local", log_to_driver=False, **own)
         try:
             logging.getLogger("ray.data").setLevel(logging.ERROR)
             ray.data.DataContext.get_current().enable_progress_bars = False
