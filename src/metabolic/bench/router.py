@@ -204,7 +204,8 @@ def _spearman(
     """
     fresh = [i for i, key in enumerate(one.keys) if digest(key) not in known]
     sizes = [j for j, name in enumerate(columns) if name.startswith("size:")]
-    if not sizes or len(fresh) < _MIN_RANKED or len(one.models) < _MIN_GRADERS:
+    mixed = one.name.startswith(MIX)
+    if mixed or not sizes or len(fresh) < _MIN_RANKED or len(one.models) < _MIN_GRADERS:
         return None
     error = 1.0 - one.scores[fresh].mean(axis=1)
     said = 1.0 - base[fresh][:, sizes].mean(axis=1)
