@@ -56,7 +56,7 @@ def bill(  # noqa: PLR0913 - a bill is made of all of these
     caller kept it; ``seconds`` is how long the run took. ``load`` is the situation's: how busy
     each deployment was, and by what its estimated joules are to be multiplied.
     """
-    busy = {one.deployment: one for one in load}
+    busy, largest = {one.deployment: one for one in load}, largest or largest_of(fleet)
     bills, local, remote = _attempts(run, fleet, policy, busy, ask.input_tokens)
     energy, checks = sum_energy(local), checks_of(run, policy)
     made = Receipt(
@@ -75,9 +75,7 @@ def bill(  # noqa: PLR0913 - a bill is made of all of these
         remote_energy=sum_energy(remote),
         cost=_cost(bills, energy, policy, rent=_rent(bills, fleet, busy), checks=checks),
         carbon=None if energy is None else _carbon(bills, energy, policy, fleet, busy),
-        baselines=_baselines(
-            ask, run, bills, fleet=fleet, policy=policy, largest=largest or largest_of(fleet)
-        ),
+        baselines=_baselines(ask, run, bills, fleet=fleet, policy=policy, largest=largest),
         checks=checks,
     )
     task = ask.agent_task

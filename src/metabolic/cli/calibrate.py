@@ -77,11 +77,9 @@ def calibrate(  # noqa: PLR0913 - each is an option of the command
         json: Print JSON instead of a table.
     """
     settings = load(config)
-    drafts: list[Drafted] = []
-    if from_records or ledger is not None:
-        rows, drafts = _joined(labels, ledger, settings, since=since, labeller=labeller)
-    else:
-        rows = labelled(read(labels), source=str(labels), labeller=labeller)
+    rows, drafts = _rows(
+        labels, ledger, settings, since=since, labeller=labeller, joined=from_records
+    )
     asked = Asked(
         labeller=labeller,
         score=score or (_score(settings) if partner is None else AGREEMENT),
@@ -97,15 +95,22 @@ def calibrate(  # noqa: PLR0913 - each is an option of the command
     )
     made = fit(rows, asked, drafts=drafts if checkpoints else ())
     write_certificates(out, made)
-    _print(made, out, as_json=json, bounded=sum(one.bounded for one in rows))
-    return 0 if any(one.refused is None for one in made) else 1
+    return _print(made, out, as_json=json, bounded=sum(one.bounded for one in rows))
 
 
-def _joined(
-    labels: Path, ledger: Path | None, settings: Config, *, since: str | None, labeller: Labeller
+def _rows(
+    labels: Path,
+    ledger: Path | None,
+    settings: Config,
+    *,
+    since: str | None,
+    labeller: Labeller,
+    joined: bool,
 ) -> tuple[list[Labelled], list[Drafted]]:
-    """Return labels joined with the ledger's records, and the drafts that nobody labelled."""
+    """Return the labelled rows; ``joined`` with the ledger also the drafts nobody labelled."""
     said = read(labels)
+    if not joined and ledger is None:
+        return labelled(said, source=str(labels), labeller=labeller), []
     opened = open_ledger(ledger, settings)
     try:
         since_s = moment(since, now_s=time.time())
@@ -130,11 +135,12 @@ def _models(settings: Config) -> dict[str, str]:
     return {one.name: one.model or one.upstream_model or one.name for one in settings.deployments}
 
 
-def _print(made: Sequence[Certificate], out: Path, *, as_json: bool, bounded: int) -> None:
-    """Print what was certified and what was refused."""
+def _print(made: Sequence[Certificate], out: Path, *, as_json: bool, bounded: int) -> int:
+    """Print what was certified and what was refused; return 1 if nothing was certified."""
+    failed = int(all(one.refused is not None for one in made))
     if as_json:
         show.print_json(made)
-        return
+        return failed
     console = show.console()
     console.print(_table(made))
     for one in made:
@@ -154,6 +160,7 @@ def _print(made: Sequence[Certificate], out: Path, *, as_json: bool, bounded: in
             soft_wrap=True,
         )
     console.print(f"written to {out}; name it in [[certificate]] path", markup=False)
+    return failed
 
 
 def _table(made: Sequence[Certificate]) -> "Table":

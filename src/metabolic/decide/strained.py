@@ -33,7 +33,7 @@ __all__ = [
     "rows_of",
 ]
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import combinations
 from zlib import crc32
 
@@ -84,7 +84,7 @@ class _Scored(Struct, frozen=True, kw_only=True):
         return tuple([one[0] for one in self.chain])
 
 
-def choose_strained(
+def choose_strained(  # noqa: PLR0913 - what a state and a profile say of the choice
     rows: list[Row],
     *,
     bounds: tuple[float, ...],
@@ -117,16 +117,8 @@ def choose_strained(
         surcharge = 0.0 if one.names == reference.stages else gain
         return one.cost + usd_per_hot_j * one.hot_j + surcharge, one.hot_j, one.names
 
-    chosen = scored[stages]
-    allowed = [chosen]
-    for bound in bounds:
-        floor = reference.p_correct - bound
-        allowed = [
-            one
-            for one in scored.values()
-            if one is chosen or (one.quality >= floor and one.hot_j <= chosen.hot_j * (1 + _SLACK))
-        ]
-        chosen = min(allowed, key=objective)
+    floors = [reference.p_correct - bound for bound in bounds]
+    chosen, allowed = _cooled(scored, scored[stages], floors, objective)
     kept = sorted(allowed, key=objective)[:_KEPT_PLANS]
     return Strained(
         plan=_plan(chosen, usd_per_hot_j),
@@ -134,6 +126,27 @@ def choose_strained(
         plans=tuple([_plan(one, usd_per_hot_j) for one in kept]),
         abstained=abstained if chosen.names == reference.stages else None,
     )
+
+
+def _cooled(
+    scored: dict[tuple[str, ...], _Scored],
+    chosen: _Scored,
+    floors: list[float],
+    objective: Callable[[_Scored], tuple[float, float, tuple[str, ...]]],
+) -> tuple[_Scored, list[_Scored]]:
+    """Return the choice at the last of these floors, and all it was chosen from.
+
+    From one floor to the next nothing may draw more on the device than what was chosen before.
+    """
+    allowed = [chosen]
+    for floor in floors:
+        allowed = [
+            one
+            for one in scored.values()
+            if one is chosen or (one.quality >= floor and one.hot_j <= chosen.hot_j * (1 + _SLACK))
+        ]
+        chosen = min(allowed, key=objective)
+    return chosen, allowed
 
 
 def _scored(
