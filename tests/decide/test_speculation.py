@@ -1,22 +1,27 @@
 """When drafting is on: by physics, by regime, and by what can be switched."""
 
+from random import Random
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from metabolic.core.decision import Belief, Decision, Policy
-from metabolic.core.fleet import Deployment, Load, State
+from metabolic.core.fleet import Deployment, Load, Situation, State
 from metabolic.core.metabolic import MetabolicState, Profile
+from metabolic.core.receipt import Record
 from metabolic.core.request import Ask, WarmPrefix
 from metabolic.core.signals import Signals
 from metabolic.core.speculation import Drafter, Drafting, Granularity
 from metabolic.decide.decide import decide
 from metabolic.decide.drafting import Gain, gain, gate, is_twin, regime, twins_of
+from metabolic.decide.evidence_labels import label_of
 from metabolic.decide.profiles import profile
 from metabolic.testing.fleets import deployment, policy_of, situation_of
+from metabolic.testing.records import folded_record
 
 EDGE, DATACENTER, MCU = profile("edge"), profile("datacenter"), profile("mcu")
 COMPLEX = Signals(task="code_generation", p_simple=0.1, p_medium=0.1, p_complex=0.8)
@@ -84,6 +89,7 @@ def test_a_twin_answers_where_it_pays_and_says_by_how_much() -> None:
     assert found.wanted
     assert found.applied
     assert found.how == "twin"
+    assert found.twin_of == "m"
     assert found.regime == "idle"
     assert found.gain_ratio == pytest.approx(2.4 / 1.45, abs=1e-3)
     assert found.energy_ratio == pytest.approx(1.45 / 2.4, abs=1e-3)
@@ -303,3 +309,37 @@ def test_a_decision_is_the_same_twice_and_in_any_order() -> None:
     other = _decide(_twin(), _base())
     assert one.stages == other.stages
     assert one.speculation == other.speculation
+
+
+def _fold(known: Drafting, seed: int = 1) -> tuple[Situation, Record]:
+    loads = (Load(deployment="m"), Load(deployment="m+twin", drafting=known))
+    situation = replace(situation_of(_base(), _twin(), metabolic=CALM), load=loads)
+    ask = Ask(id="a", at_s=1.0, input_tokens=100)
+    policy = policy_of(profile=EDGE)
+    return situation, folded_record(ask, situation=situation, policy=policy, draw=Random(seed))
+
+
+def test_a_record_holds_what_the_gate_went_by_and_replays_bit_for_bit() -> None:
+    situation, record = _fold(GOOD)
+    kept = msgspec.json.decode(msgspec.json.encode(record), type=Record)
+    assert kept.situation.load == situation.load
+    again = decide(
+        kept.ask,
+        kept.signals,
+        replace(situation, load=kept.situation.load),
+        policy_of(profile=EDGE),
+    )
+    assert msgspec.json.encode(again) == msgspec.json.encode(record.decision)
+    assert again.speculation is not None
+    assert again.speculation.steps == 400
+
+
+def test_what_a_twin_answers_speaks_for_its_model() -> None:
+    record = next(
+        one
+        for _, one in (_fold(GOOD, seed) for seed in range(50))
+        if one.receipt.answer is not None and one.receipt.answer.deployment == "m+twin"
+    )
+    assert label_of(record, at_s=2.0, by="user_feedback").deployment == "m"
+    plain = replace(record, decision=replace(record.decision, speculation=None))
+    assert label_of(plain, at_s=2.0, by="user_feedback").deployment == "m+twin"

@@ -71,7 +71,7 @@ _STRINGS = {
     "Reached": {"call"},
     "Record": {"effects_digest"},
     "SituationRef": {"metabolic_id", "fleet_id", "hardware_id"},
-    "Speculation": {"why", "deployment", "hindered", "regime", "key"},  # names, fixed words
+    "Speculation": {"why", "deployment", "twin_of", "hindered", "regime", "key"},  # names, fixed words
     "Drafting": {"key"},  # a task, a kind of temperature, a kind of context
     "Stage": {"deployment", "variant"},
     "WarmPrefix": {"deployment"},

@@ -127,8 +127,8 @@ class Candidate(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False)
 class Speculation(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """Whether drafting pays here and now, and whether it could be switched.
 
-    ``deployment`` is who drafts, ``how`` it is switched; ``applied``: it is as wanted, else
-    ``hindered`` says why (``None``: no deployment of the decision can draft). The figures of the
+    ``deployment`` is who drafts (in the place of ``twin_of``), ``how`` it is switched;
+    ``applied``: it is as wanted, else ``hindered`` says why. The figures of the
     gate: ``gain_ratio`` is the speed-up (tokens of a step ``tau_ratio`` over its time
     ``1 + verify_ratio + draft_ratio``) with its probable least and most, ``energy_ratio`` the
     joules a token over those without; ``key`` the kind of answers they were learned from, in
@@ -139,6 +139,7 @@ class Speculation(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fals
     num_speculative_tokens: int = 4
     why: str = ""
     deployment: str | None = None
+    twin_of: str | None = None
     how: Granularity | Literal["twin"] = "none"
     applied: bool | None = None
     hindered: str | None = None

@@ -32,7 +32,7 @@ def label_of(  # noqa: PLR0913 - what is said of an answer, and by whom
     shadow, alone = deployment is not None, True
     answer = record.receipt.answer
     if deployment is None and answer is not None:
-        deployment = answer.deployment
+        deployment = _model_of(record, answer.deployment)
         calls = [one.call for one in record.attempts if one.call.id == answer.call]
         variant = calls[0].variant if calls else None
         alone = len(record.decision.stages) == 1
@@ -52,6 +52,14 @@ def label_of(  # noqa: PLR0913 - what is said of an answer, and by whom
         propensity=propensity,
         alone=alone,
     )
+
+
+def _model_of(record: Record, deployment: str) -> str:
+    """Return whom an answer speaks for: a speculating twin writes what its model would."""
+    drafted = record.decision.speculation
+    if drafted is None or drafted.deployment != deployment:
+        return deployment
+    return drafted.twin_of or deployment
 
 
 def lanes_of(

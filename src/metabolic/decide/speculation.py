@@ -85,6 +85,7 @@ def judged(one: Deployment, seen: View, loads: dict[str, Load]) -> Speculation:
         num_speculative_tokens=drafter.num_speculative_tokens,
         why=why,
         deployment=one.name,
+        twin_of=drafter.twin_of,
         how="twin" if drafter.twin_of is not None else drafter.granularity,
         regime=where,
         key=known.key,
