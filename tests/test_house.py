@@ -170,6 +170,8 @@ BARE_NUMBERS = {
     *("batch_exponent", "battery_weight", "limit", "logprob", "min_logprob", "checkpoints"),
     *("propensity", "turns", "labels", "correct", "answers", "failed", "priced", "metered"),
     *("min_labels", "steps", "drafts", "full"),
+    # Limits of watts or of megahertz: the unit is a field beside them.
+    *("now", "least", "most", "set_to"),
     # Sums of a regression: their units are products, said where they are defined.
     *("sx", "sy", "sz", "sxx", "sxy", "sxz", "syy", "syz", "szz", "guess", "variance", "count"),
 }

@@ -112,25 +112,28 @@ def capacity(  # noqa: PLR0913 - a command's flags
         window_layers=window_layers,
         window_tokens=window_tokens,
     )
-    number_bytes = CACHE_BYTES[cache]
     if layers or window_layers:
-        models = (_given(shape, parameters, active, weights, number_bytes),)
+        models = (_given(shape, parameters, active, weights, CACHE_BYTES[cache]),)
     else:
-        found = (sized(one.model, number_bytes) for one in assemble(load(config)).fleet.deployments)
-        models = tuple(one for one in found if one is not None)
-    if not models:
-        message = "no model's shape is known: give --layers, --kv-heads, --head-dim, --parameters"
-        raise ConfigError(message)
+        models = _configured(config, CACHE_BYTES[cache])
     rows = [
         row
         for one in models
         for row in fits(one, memory_gib=memory_gib, bandwidth_gb_s=bandwidth_gb_s, tflops=tflops)
     ]
-    if json:
-        show.print_json({"fits": rows})
-    else:
-        _print(rows)
+    show.print_json({"fits": rows}) if json else _print(rows)
     return 0
+
+
+def _configured(config: Path | None, number_bytes: float) -> tuple[Size, ...]:
+    """Return the models of a configuration whose shape is known. Raises ``ConfigError``."""
+    fleet = assemble(load(config)).fleet
+    found = (sized(one.model, number_bytes) for one in fleet.deployments)
+    models = tuple(one for one in found if one is not None)
+    if not models:
+        message = "no model's shape is known: give --layers, --kv-heads, --head-dim, --parameters"
+        raise ConfigError(message)
+    return models
 
 
 def _given(

@@ -42,6 +42,7 @@ class Assembled(Struct, frozen=True, kw_only=True):
     endpoints: dict[str, Endpoint]
     locals: tuple[Local, ...]
     why: str = ""
+    store: "ModelStore | None" = None
 
 
 def has_local(config: Config) -> bool:
@@ -98,7 +99,7 @@ def assemble(
     locals_ = with_twins(config, locals_)
     deployments = sorted((*(one.deployment for one in locals_), *remotes), key=lambda one: one.name)
     fleet = sealed(FleetSpec(id="", deployments=tuple(deployments)))
-    return Assembled(fleet=fleet, endpoints=endpoints, locals=tuple(locals_), why=why)
+    return Assembled(fleet=fleet, endpoints=endpoints, locals=tuple(locals_), why=why, store=store)
 
 
 def upstreams(shadow: ShadowTable) -> tuple[DeploymentTable, ...]:

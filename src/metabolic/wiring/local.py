@@ -36,12 +36,11 @@ _LOG = logging.getLogger("metabolic.wiring")
 class LocalFleet:
     """Models, engines and keeper of the local deployments."""
 
-    def __init__(  # noqa: PLR0913 - what is local meets here
+    def __init__(
         self,
         config: Config,
         assembled: Assembled,
         *,
-        store: "ModelStore | None",
         clock: Clock,
         situation: Callable[[], Situation],
         meters: Meters,
@@ -49,7 +48,7 @@ class LocalFleet:
     ) -> None:
         """Make what is needed; nothing starts before ``open``.
 
-        ``store`` may be ``None`` only without local deployments. Raises ``ConfigError``: a hand
+        There is no store only without local deployments. Raises ``ConfigError``: a hand
         that does not exist, or cannot be made of its options.
         """
         fleet = {one.name: one for one in assembled.fleet.deployments}
@@ -59,7 +58,7 @@ class LocalFleet:
         self.kept = frozenset(self._sleepers.engines)
         self._governor = governor_of(config, clock=clock, state=lambda: situation().metabolic)
         self._governing: asyncio.Task[None] | None = None
-        locals_ = assembled.locals
+        locals_, store = assembled.locals, assembled.store
         self._locals = locals_
         self._fetching: asyncio.Task[None] | None = None
         self._missing: dict[str, list[str]] = {}

@@ -80,15 +80,7 @@ class Runtime:
         )
         self._memory = Memory(config)
         self._meter.restore(self._memory.load())
-        self._local = LocalFleet(
-            config,
-            assembled,
-            store=store,
-            clock=clock,
-            situation=lambda: self._snapshot.situation(),  # noqa: PLW0108 - made later
-            meters=self._meter,
-            hardware=self._probe.latest,
-        )
+        self._local = self._local_of(config, assembled)
         self._snapshot = Snapshot(
             assembled.fleet, clock=clock, health=self._health, states=self._local.keeper.states
         )
@@ -106,6 +98,17 @@ class Runtime:
         )
         self._driver = self._driver_of(config, assembled.endpoints)
         self._state: MetabolicState | None = None
+
+    def _local_of(self, config: Config, assembled: Assembled) -> LocalFleet:
+        """Return what runs here, and what others run that may sleep."""
+        return LocalFleet(
+            config,
+            assembled,
+            clock=self._clock,
+            situation=lambda: self._snapshot.situation(),  # noqa: PLW0108 - made later
+            meters=self._meter,
+            hardware=self._probe.latest,
+        )
 
     def _capacity_of(self, config: Config, assembled: Assembled) -> Capacity:
         """Return what watches the engines and keeps order before them."""
