@@ -4,6 +4,7 @@ __all__ = ["LARGE", "SMALL", "engines"]
 
 import asyncio
 import contextlib
+import os
 import threading
 from collections.abc import Generator
 from pathlib import Path
@@ -30,7 +31,7 @@ _DEPLOYMENT = """
 name = "{name}"
 base_url = "{url}"
 engine = "llamacpp"
-tier = "{tier}"
+{key}tier = "{tier}"
 context_tokens = 2048
 capabilities = ["chat", "json", "logprobs"]
 input_usd_per_million_tokens = {price[0]}
@@ -63,7 +64,8 @@ def engines(folder: Path, questions: int, seed: int) -> Generator[Phases]:
             upstream_model=LARGE,
             small_model=SMALL,
             upstream_port=urlsplit(places[LARGE].base_url).port or 80,
-            deployments="".join(_table(name, places[name].base_url) for name in places),
+            deployments="".join(_table(name, place) for name, place in places.items()),
+            key=places[LARGE].api_key,
             prices=(_PRICES[LARGE][0] / 1e6, _PRICES[LARGE][1] / 1e6),
             cpu_s=lambda: sum(_cpu_s(one.pid) for one in places.values()),
         )
@@ -84,10 +86,16 @@ def _start(name: str, loop: asyncio.AbstractEventLoop, started: dict[str, Engine
     return asyncio.run_coroutine_threadsafe(engine.start(), loop).result(180)
 
 
-def _table(name: str, url: str) -> str:
-    """Return a deployment's table."""
+def _table(name: str, place: Endpoint) -> str:
+    """Return a deployment's table; its key goes by the environment."""
+    key, variable = "", f"METABOLIC_BENCH_KEY_{'SMALL' if name == SMALL else 'LARGE'}"
+    if place.api_key is not None:
+        os.environ[variable] = place.api_key
+        key = f'api_key = "env:{variable}"\n'
     tier = "tiny" if name == SMALL else "small"
-    return _DEPLOYMENT.format(name=name, url=url, tier=tier, price=_PRICES[name])
+    return _DEPLOYMENT.format(
+        name=name, url=place.base_url, key=key, tier=tier, price=_PRICES[name]
+    )
 
 
 def _cpu_s(pid: int | None) -> float:
