@@ -4,6 +4,7 @@ __all__ = ["audit"]
 
 import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -12,10 +13,10 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from metabolic.account.zones import WORLD_G_PER_KWH, intensity_of
-from metabolic.audit.catalogue import Catalogue
+from metabolic.audit.parts import Spread
 from metabolic.audit.postgres import is_database
 from metabolic.audit.price_update import kept_path
-from metabolic.audit.prices import read_prices
+from metabolic.audit.prices import Entry, PriceTable, read_prices
 from metabolic.audit.ray_data import ray_spread
 from metabolic.audit.result import Audit
 from metabolic.audit.run import Options, run
@@ -66,20 +67,13 @@ def audit(  # noqa: PLR0913 - each is an option of the command
         spool: A folder all nodes of the cluster see, for the rows read there.
         json: Print one JSON object instead of tables.
     """
-    paths = files_of(Path(one) for one in logs if not is_database(one))
-    databases = tuple(one for one in logs if is_database(one))
-    if not paths and not databases:
-        message = "no logs: name files or folders"
-        raise ConfigError(message)
-    models = Catalogue(entries=()) if catalogue is None else candidates_in(catalogue)
-    if models.left_out:
-        print(f"no price, left out: {', '.join(models.left_out)}", file=sys.stderr)
+    paths, databases = _logs(logs)
     options = Options(
         paths=paths,
         databases=databases,
         spool=spool,
         candidates=candidate,
-        catalogue=models.entries,
+        catalogue=_models(catalogue),
         epsilon=epsilon,
         g_per_kwh=_intensity(zone),
         running_usd_per_month=running,
@@ -87,22 +81,52 @@ def audit(  # noqa: PLR0913 - each is an option of the command
         threads=threads or min(4, os.cpu_count() or 1),
         seed=seed,
     )
-    table = read_prices(prices, kept=kept_path())
-    with Bar() as bar:
-        found = run(
-            options,
-            prices=table,
-            classify=router(),
-            records=records,
-            progress=bar.tell,
-            spread=None if ray is None else ray_spread(None if ray == "local" else ray),
-        )
+    spread = None if ray is None else ray_spread(None if ray == "local" else ray)
+    found = _run(options, read_prices(prices, kept=kept_path()), spread)
     if html is not None:
         _write(html, found)
     if json:
         sys.stdout.write(msgspec.json.encode(found).decode() + "\n")
     else:
         print_audit(found)
+
+
+def _logs(logs: Iterable[str]) -> tuple[tuple[Path, ...], tuple[str, ...]]:
+    """Return files and databases.
+
+    Raises:
+        ConfigError: there are none.
+    """
+    names = tuple(logs)
+    paths = files_of(Path(one) for one in names if not is_database(one))
+    databases = tuple(one for one in names if is_database(one))
+    if not paths and not databases:
+        message = "no logs: name files or folders"
+        raise ConfigError(message)
+    return paths, databases
+
+
+def _models(catalogue: Path | None) -> tuple[Entry, ...]:
+    """Return a catalogue's entries, and say whom it has no price for."""
+    if catalogue is None:
+        return ()
+    models = candidates_in(catalogue)
+    if models.left_out:
+        print(f"no price, left out: {', '.join(models.left_out)}", file=sys.stderr)
+    return models.entries
+
+
+def _run(options: Options, table: PriceTable, spread: Spread | None) -> Audit:
+    """Return the audit, with a bar where somebody looks."""
+    with Bar() as bar:
+        return run(
+            options,
+            prices=table,
+            classify=router(),
+            records=records,
+            progress=bar.tell,
+            spread=spread,
+        )
 
 
 def _write(path: Path, found: Audit) -> None:

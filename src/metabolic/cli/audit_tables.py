@@ -37,7 +37,6 @@ def print_audit(found: Audit) -> None:
 
 def _print_policies(found: Audit) -> None:
     """Print what would be saved, and the evidence."""
-    console = show.console()
     if found.policies:
         rows = (
             (
@@ -50,34 +49,39 @@ def _print_policies(found: Audit) -> None:
             for one in found.policies
         )
         heads = ("policy", ">USD", ">saved, net", ">quality lost", "")
-        console.print(show.table("Policies on this log", heads, rows))
+        show.console().print(show.table("Policies on this log", heads, rows))
     if found.lanes:
-        lanes = (
-            (
-                one.lane,
-                one.model,
-                f"{one.calls:,}",
-                f"{one.labels:,}",
-                "not known"
-                if one.loss is None
-                else f"{one.loss:.1%} ({one.loss_low:.1%} to {one.loss_high:.1%})",
-                one.adequate,
-                "–" if one.labels_needed is None else f"{one.labels_needed:,}",
-                foreseen(one),
-            )
-            for one in found.lanes[:20]
+        _print_lanes(found)
+
+
+def _print_lanes(found: Audit) -> None:
+    """Print the evidence, the lanes with most to save first."""
+    lanes = (
+        (
+            one.lane,
+            one.model,
+            f"{one.calls:,}",
+            f"{one.labels:,}",
+            "not known"
+            if one.loss is None
+            else f"{one.loss:.1%} ({one.loss_low:.1%} to {one.loss_high:.1%})",
+            one.adequate,
+            "–" if one.labels_needed is None else f"{one.labels_needed:,}",
+            foreseen(one),
         )
-        heads = (
-            "lane",
-            "model",
-            ">calls",
-            ">labels",
-            ">lost",
-            f"≤ {found.epsilon:.0%}?",
-            ">needed",
-            ">as good, foreseen",
-        )
-        console.print(show.table("Evidence", heads, lanes))
+        for one in found.lanes[:20]
+    )
+    heads = (
+        "lane",
+        "model",
+        ">calls",
+        ">labels",
+        ">lost",
+        f"≤ {found.epsilon:.0%}?",
+        ">needed",
+        ">as good, foreseen",
+    )
+    show.console().print(show.table("Evidence", heads, lanes))
 
 
 def _print_spending(found: Audit) -> None:
