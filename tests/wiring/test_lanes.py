@@ -189,3 +189,13 @@ def test_a_file_of_labels_that_was_tidied_up_is_not_counted_again(tmp_path):
     again.turn()
     again._tell()
     assert {one.labels for one in told[-1].tallies} == {3.0}
+
+
+def test_a_receipt_names_the_variant():
+    from metabolic.cli.receipts import _answered_by  # noqa: PLC0415 - one line of the command
+
+    one = example_record().receipt
+    replace = msgspec.structs.replace
+    attempts = tuple(replace(each, variant="low") for each in one.attempts)
+    assert one.answer is not None
+    assert f"{one.answer.deployment}:low" in _answered_by(replace(one, attempts=attempts))

@@ -51,7 +51,7 @@ class Line(Struct, frozen=True, kw_only=True):
             _known(self.usd_per_answer, ".6f"),
             _known(self.energy_j_per_answer, ",.1f"),
             _known(self.output_ratio, ".2f"),
-            "pinned" if self.pinned else "" if self.known else "too few labels",
+            "pinned" if self.pinned else "" if self.known else "few",
         )
 
 

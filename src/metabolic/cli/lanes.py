@@ -156,6 +156,16 @@ def _history(state: LaneState, *, json: bool) -> None:
     console.print(show.table("Versions of the table", heads, kept))
 
 
+def _filled(
+    heads: Sequence[str], rows: Sequence[Sequence[str]]
+) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Leave out columns in which nothing is known: a lane's name needs the room."""
+    kept = [
+        at for at in range(len(heads)) if not rows or any(row[at] not in {"–", "0"} for row in rows)
+    ]
+    return tuple(heads[at] for at in kept), [tuple(row[at] for at in kept) for row in rows]
+
+
 def _moment(at_s: float) -> str:
     """Return a time for people, in UTC; before the first epoch there is none."""
     return datetime.fromtimestamp(at_s, UTC).strftime("%Y-%m-%d %H:%M") if at_s else "–"
@@ -168,7 +178,7 @@ def _print(found: Sequence[Line], state: LaneState, pins: Sequence[LanePin], rea
     heads = (*heads, ">malformed", ">USD", ">J", ">output", "")
     version = f", version {state.versions[-1].id}" if state.versions else ""
     title = f"Lanes (epoch {state.epoch}, mode {table.mode}{version})"
-    console.print(show.table(title, heads, [one.cells() for one in found]))
+    console.print(show.table(title, *_filled(heads, [one.cells() for one in found])))
     if not found:
         console.print(
             "Nothing is labelled yet: POST /v1/feedback labels answers, and"

@@ -18,6 +18,7 @@ from metabolic.config import load
 from metabolic.core.errors import LedgerError
 from metabolic.core.ports import Ledger
 from metabolic.core.receipt import Receipt, Record
+from metabolic.decide.variants import key_of
 
 
 class _Total(Struct, frozen=True, kw_only=True):
@@ -165,4 +166,5 @@ def _answered_by(receipt: Receipt) -> str:
     marks = f" (+{receipt.answer.escalations})" if receipt.answer.escalations else ""
     kind = " certified" if receipt.answer.certified else ""
     kind = " degraded" if receipt.answer.degraded else kind
-    return receipt.answer.deployment + marks + kind
+    variants = [one.variant for one in receipt.attempts if one.call == receipt.answer.call]
+    return key_of(receipt.answer.deployment, *variants[:1] or (None,)) + marks + kind

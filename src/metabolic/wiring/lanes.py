@@ -75,11 +75,11 @@ class Lanes:
 
     def recover(self, ledger: Ledger) -> None:
         """Take what a crash kept from being counted, from the ledger; blocks while it reads."""
-        state = self._keeper.state()
-        if not self._on or not state.at_s:
+        if not self._on:
             return
+        since_s = self._keeper.state().at_s or self._clock.now_s()  # 0: no epoch has ended yet
         try:
-            self._keeper.recover(ledger.records(state.at_s - _BEHIND_S))
+            self._keeper.recover(ledger.records(since_s - _BEHIND_S))
         except LedgerError:
             return  # it will say so itself; the counts go on without
 
