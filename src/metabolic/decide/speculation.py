@@ -64,7 +64,7 @@ def _best(found: Sequence[Speculation]) -> Speculation:
         found,
         key=lambda one: (
             not one.wanted,
-            -(one.gain_ratio or 0.0) if one.wanted else 0.0,
+            -(one.gain_ratio or 0.0),
             _ORDER.index(one.how),
             one.deployment or "",
         ),

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 _NGRAM_TOKENS = 16
 """What a look-up drafts at most; it drafts nothing where nothing matches.
 
-llama.cpp's own 48 gains a few percent more where everything is copied, and costs twice as much
-where the copy ends early: measured on prompts that no benchmark reports (see the lab log).
+llama.cpp's own 48 gains 7 percent more where everything is copied, and costs a quarter more where
+the copy ends early: measured on prompts that no benchmark reports (see the lab log).
 """
 
 
