@@ -42,6 +42,10 @@ _SHAPED = frozenset({"json", "json_schema", "tools"})
 """Needs whose answers can only be judged whole."""
 
 
+_Key = tuple[str, str | None]
+"""A deployment and its variant."""
+
+
 class Delivered(Struct, frozen=True, kw_only=True):
     """The mode, the stages with what it needs of them, and why it is another (or what it adds)."""
 
@@ -178,20 +182,20 @@ def _hedged(
 
 
 def _unhedged(
-    ask: Ask, stages: tuple[Stage, ...], known: Mapping[str, Estimate], *, calm: bool
+    ask: Ask, stages: tuple[Stage, ...], known: Mapping[_Key, Estimate], *, calm: bool
 ) -> str | None:
     """Return why nobody is asked beside the first; ``None`` if somebody is."""
     if len(stages) == 1 or stages[0].min_confidence is None or stages[0].rule != "confidence":
         return "there is no gated draft to hedge"
     if not ask.may_hedge:
         return "the budget of hedges is used up"
-    second = known.get(stages[1].deployment)
+    second = known.get(_key(stages[1]))
     if not calm and (second is None or second.energy_j is not None):
         return "the machine has no heat or power to spare"
     most_usd = ask.limits.max_cost_usd
     if most_usd is None:
         return None
-    costs = [known[one.deployment].cost_usd for one in stages[:2] if one.deployment in known]
+    costs = [known[_key(one)].cost_usd for one in stages[:2] if _key(one) in known]
     if sum(one or 0.0 for one in costs) > most_usd:
         return "both together may cost more than the client allows"
     return None
@@ -237,8 +241,12 @@ def _late(  # noqa: PLR0913, PLR0917 - the parts of one decision
         return None
     known = _estimates(candidates)
     taken = {one.deployment for one in stages}
-    free = [one for one in replicas.get(stage.deployment, ()) if one in known and one not in taken]
-    mine = known.get(stage.deployment)
+    free = [
+        (name, known[name, stage.variant])
+        for name in replicas.get(stage.deployment, ())
+        if (name, stage.variant) in known and name not in taken
+    ]
+    mine = known.get(_key(stage))
     if not free or mine is None or mine.ttft_s is None:
         return None
     due_s: float | None = mine.ttft_s
@@ -246,14 +254,19 @@ def _late(  # noqa: PLR0913, PLR0917 - the parts of one decision
         due_s = None if mine.tpot_s is None else due_s + mine.tpot_s * mine.output_tokens
     if due_s is None:
         return None
-    soonest = min(free, key=lambda name: (known[name].ttft_s or 0.0, name))
+    soonest = min(free, key=lambda one: (one[1].ttft_s or 0.0, one[0]))[0]
     return Hedge(after_s=max(rules.late_least_s, ratio * due_s), deployment=soonest, late=True)
 
 
-def _estimates(candidates: Sequence[Candidate]) -> dict[str, Estimate]:
+def _key(stage: Stage) -> _Key:
+    """Return who answers a stage, and how."""
+    return stage.deployment, stage.variant
+
+
+def _estimates(candidates: Sequence[Candidate]) -> dict[_Key, Estimate]:
     """Return what is foretold of each fit candidate."""
     return {
-        one.deployment: one.estimate
+        (one.deployment, one.variant): one.estimate
         for one in candidates
         if one.rejected is None and one.estimate is not None
     }

@@ -110,7 +110,10 @@ def was_asked(run: Run, index: int) -> bool:
     stage = stage_at(run.decision, index)
     return stage is not None and any(
         one.call.role == "hedge"
-        and (one.call.stage == index or one.call.deployment == stage.deployment)
+        and (
+            one.call.stage == index
+            or (one.call.deployment == stage.deployment and one.call.variant == stage.variant)
+        )
         for one in run.attempts
     )
 
