@@ -31,6 +31,7 @@ class Phases(Struct, frozen=True, kw_only=True):
 
     ``model`` is what clients ask for, ``deployments`` the fleet as TOML, ``prices`` dollars per
     prompt and per answer token of the upstream, and ``cpu_s`` the engines' CPU seconds so far.
+    ``key`` is the upstream's (``None``: it asks for none).
     """
 
     halves: tuple[tuple[Question, ...], tuple[Question, ...]]
@@ -41,6 +42,7 @@ class Phases(Struct, frozen=True, kw_only=True):
     deployments: str
     prices: tuple[float, float]
     cpu_s: Callable[[], float]
+    key: str | None = None
 
 
 class Asked(Struct, frozen=True, kw_only=True):
@@ -122,6 +124,8 @@ def _ask(port: int, question: Question, phases: Phases, model: str) -> Asked:
     began_s = time.perf_counter()
     with contextlib.closing(_line(port, _ASK_S)) as line:
         head = {"content-type": "application/json"}
+        if phases.key is not None and port == phases.upstream_port:
+            head["authorization"] = f"Bearer {phases.key}"
         raw = msgspec.json.encode(body | {"max_tokens": _MAX_TOKENS})
         line.request("POST", "/v1/chat/completions", raw, head)
         answer = line.getresponse()
