@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from metabolic.account.zones import intensity_of, zones
 from metabolic.config.drafting import drafting
 from metabolic.config.tables import Config, DeploymentTable
-from metabolic.config.variants import differences, targets
+from metabolic.config.variant_check import differences, targets
 from metabolic.core.errors import ConfigError
 
 _RESERVED = ("auto", "auto:fast", "auto:best")

@@ -1,18 +1,14 @@
 """``[[deployment.variants]]``: the same weights at another effort or output budget."""
 
-__all__ = ["VariantTable", "differences", "targets"]
+__all__ = ["VariantTable"]
 
-from collections.abc import Collection, Iterator
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Iterator
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta, Struct
 
 from metabolic.core.fleet import Variant
-from metabolic.decide.variants import key_of
-
-if TYPE_CHECKING:
-    from metabolic.config.tables import Config, DeploymentTable
 
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}$"
 _OURS = frozenset({"messages", "model", "stream", "stream_options", "n", "tools"})
@@ -51,32 +47,3 @@ class VariantTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         said = self.reasoning_effort, self.max_output_tokens, self.thinking, self.thinking_tokens
         if not self.body and all(one is None for one in said):
             yield "differs in nothing: give reasoning_effort, thinking, max_output_tokens or body"
-
-
-def differences(deployment: "DeploymentTable") -> Iterator[tuple[str, str]]:
-    """Yield what is wrong with the variants of a deployment."""
-    for one in deployment.variants:
-        for problem in one.problems():
-            yield f"[[deployment]] {deployment.name} variants {one.name}", problem
-
-
-def targets(config: "Config", deployments: Collection[str]) -> Iterator[tuple[str, str]]:
-    """Yield names in pins, beliefs and virtual models that no deployment and no variant has."""
-    variants = {key_of(one.name, each.name) for one in config.deployments for each in one.variants}
-    for name in sorted(variants.intersection(deployments)):
-        yield "[[deployment]] name", f'"{name}" is also the name of a variant'
-    named = [
-        *(
-            (f"[[virtual]] {one.name} allowed", name)
-            for one in config.virtuals
-            for name in one.allowed
-        ),
-        *(
-            (f"[[lane]] {one.name} deployment", key_of(one.deployment, one.variant))
-            for one in config.pins
-        ),
-        *(("[[belief]] deployment", one.deployment) for one in config.beliefs),
-    ]
-    for where, name in named:
-        if name not in variants and name not in deployments:
-            yield where, f'"{name}" is no deployment'

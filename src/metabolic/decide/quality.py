@@ -12,14 +12,11 @@ what its deployment is, shifted, until it has evidence of its own.
 __all__ = ["PRIOR_ROWS", "judged", "size_prior"]
 
 from math import exp, log10
-from typing import TYPE_CHECKING
 
 from metabolic.account.work import parameters_of
 from metabolic.core.fleet import Model, Variant
+from metabolic.decide.prepared import Known, View
 from metabolic.decide.variants import believed
-
-if TYPE_CHECKING:
-    from metabolic.decide.estimate import Known, View
 
 PRIOR_ROWS = 20
 """How many labelled outcomes the size prior is worth."""
@@ -35,7 +32,7 @@ def size_prior(model: Model) -> tuple[float, float, float]:
     return simple, medium, complex_
 
 
-def judged(seen: "View", known: "Known") -> tuple[float, float, float, int]:
+def judged(seen: View, known: Known) -> tuple[float, float, float, int]:
     """Return the quality, its odds moved by what learned heads say of models of this size."""
     if known.variant is not None and known.base is not None:
         return _varied(seen, known, known.variant, known.base)
@@ -47,7 +44,7 @@ def judged(seen: "View", known: "Known") -> tuple[float, float, float, int]:
     return p_correct, p_accept, p_kept, rows
 
 
-def _quality(seen: "View", known: "Known") -> tuple[float, float, float, int]:
+def _quality(seen: View, known: Known) -> tuple[float, float, float, int]:
     """Return P(correct), P(accept), P(correct | accepted) and the rows behind them."""
     signals = seen.signals
     simple, medium, complex_ = known.priors
@@ -68,7 +65,7 @@ def _quality(seen: "View", known: "Known") -> tuple[float, float, float, int]:
 
 
 def _varied(
-    seen: "View", known: "Known", variant: Variant, base: "Known"
+    seen: View, known: Known, variant: Variant, base: Known
 ) -> tuple[float, float, float, int]:
     """Return the quality of a variant: its deployment's, shifted, until it has rows of its own."""
     p = believed(variant, judged(seen, base)[0], tokens=seen.output_tokens)
