@@ -6,7 +6,7 @@ discarded drafts included::
 
     C(first, rest) = c + (1 - a) C(rest)
 
-which is charged with judging its draft too, so a gate of cost ``c`` pays only when
+where ``c`` of a gate also holds what judging its draft takes. So a gate pays only when
 ``c < a C(rest)``: at a cost ratio of 1:2 a cascade that escalates more than half must lose. Its
 expected quality is that of the rest, less what the gate keeps wrongly. The drafts it keeps are
 easier than the others, for the rest too: if keeping lifts the gate's odds of being right from
