@@ -77,9 +77,13 @@ CONTRAST = """() => {
 AA = 4.5
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """Debian's Chromium under Playwright; skips where either is missing."""
+    """Debian's Chromium under Playwright; skips where either is missing.
+
+    Not for the whole session: while it is there, its loop counts as running in this thread, and no
+    other test could run one.
+    """
     library = pytest.importorskip("playwright.sync_api", reason="needs playwright (extra: dev)")
     found = shutil.which("chromium")
     if found is None:
