@@ -21,6 +21,9 @@ enabled = false
 [ledger]
 kind = "jsonl"
 path = "{path}"
+[capacity]
+probe_period_s = 0
+
 [[deployment]]
 name = "a"
 kind = "server"
