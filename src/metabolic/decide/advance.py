@@ -335,6 +335,10 @@ def _give(run: Run, attempt: Attempt, *, degraded: bool) -> Step:
         degraded=degraded,
         certified=run.decision.certified and not degraded,
     )
+    if run.released is None and not run.open:  # the common case, in one step
+        given = attempt.call.id
+        run = replace(run, answer=answer, released=given, finished=True)
+        return run, (Release(call=given), Finish(call=given))
     run, released = shown(run, attempt.call.id)
     return _close(replace(run, answer=answer), released)
 
