@@ -169,6 +169,7 @@ BARE_NUMBERS = {
     *("rows", "labels_used", "labels_needed", "tested"),
     *("batch_exponent", "battery_weight", "limit", "logprob", "min_logprob", "checkpoints"),
     *("propensity", "turns", "labels", "correct", "answers", "failed", "priced", "metered"),
+    *("loss", "score", "draft_propensity", "requests", "loop_repeats"),
     *("min_labels", "steps", "drafts", "full"),
     # Limits of watts or of megahertz: the unit is a field beside them.
     *("now", "least", "most", "set_to"),

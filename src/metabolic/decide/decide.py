@@ -315,6 +315,17 @@ def _strained(
     )
 
 
+def _placed(
+    seen: View,
+    candidates: tuple[Candidate, ...],
+    stages: tuple[Stage, ...],
+    fallbacks: tuple[Stage, ...],
+) -> tuple[tuple[Stage, ...], tuple[Stage, ...]]:
+    """Return stages and fallbacks at the replicas that should answer."""
+    equal, leaving = interchangeable(seen), seen.leaving
+    return at_replicas(stages, fallbacks, candidates, equal, seen.ask, leaving=leaving)
+
+
 def _decision(  # noqa: PLR0913 - one keyword for each part of a decision
     seen: View,
     candidates: tuple[Candidate, ...],
@@ -332,19 +343,16 @@ def _decision(  # noqa: PLR0913 - one keyword for each part of a decision
     if variants := seen.prepared.variants:
         stages, fallbacks = at_variants(stages, variants), at_variants(fallbacks, variants)
         reference = None if reference is None else variants.get(reference, (reference,))[0]
-    if seen.prepared.replicas and certificate is None:
-        equal, leaving = interchangeable(seen), seen.leaving
-        found = at_replicas(stages, fallbacks, candidates, equal, seen.ask, leaving=leaving)
-        stages, fallbacks = found
     if certificate is None:
         checkpoints = seen.policy.checkpoints
+        if seen.prepared.replicas:
+            stages, fallbacks = _placed(seen, candidates, stages, fallbacks)
     if checkpoints and len(stages) > 1:
         stages = watched(stages, seen.ask, seen.signals.lane, checkpoints)
     if seen.ask.limits.deadline_s is not None and len(stages) > 1:
         stages = timed(stages, candidates)
     mode, stages, said = delivered(seen, stages, candidates)
-    if seen.ask.agent_task is not None:
-        said = (*said, *nearly_spent(seen.ask.agent_task))
+    said = (*said, *nearly_spent(seen.ask.agent_task))
     if mode == "window" and len(stages) > 1 and certificate is not None:
         certificate, said = None, (*said, "uncertified: what leaves early was not certified")
     made = Decision(

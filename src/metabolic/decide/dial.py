@@ -23,8 +23,8 @@ def dial_of(seen: View) -> float:
     return dial if task is None else dial + (1 - dial) * task.thrift_ratio
 
 
-def nearly_spent(task: AgentTask) -> tuple[str, ...]:
+def nearly_spent(task: AgentTask | None) -> tuple[str, ...]:
     """Return the reason that a task past its soft limit gives a decision; else none."""
-    if task.thrift_ratio <= 0:
+    if task is None or task.thrift_ratio <= 0:
         return ()
     return ("the task nears its budget: the dial moves to thrift",)

@@ -18,7 +18,12 @@ class Stand(Calls):
         self._reply, self._seconds = reply, seconds
         self.replies: dict[str, Reply] = {}
 
-    async def make(self, request: Request, call: Call, **rest: Any) -> Made:  # noqa: ANN401 - passed on
+    async def make(  # whatever else is given is passed on
+        self,
+        request: Request,
+        call: Call,
+        **rest: Any,  # noqa: ANN401
+    ) -> Made:
         """Make a call, or hand out the answer that is there."""
         if call.deployment == self._reference:
             made = self.given(call, began_s=0.0)
