@@ -72,6 +72,7 @@ from metabolic.core.attempt import (
     Open,
     Progress,
     Reached,
+    Release,
     Run,
     Tick,
     Wake,
