@@ -320,8 +320,14 @@ def _placed(
     candidates: tuple[Candidate, ...],
     stages: tuple[Stage, ...],
     fallbacks: tuple[Stage, ...],
+    *,
+    certified: str | None,
 ) -> tuple[tuple[Stage, ...], tuple[Stage, ...]]:
-    """Return stages and fallbacks at the replicas that should answer."""
+    """Return stages and fallbacks at their variants, and at the replicas that should answer."""
+    if variants := seen.prepared.variants:
+        stages, fallbacks = at_variants(stages, variants), at_variants(fallbacks, variants)
+    if not seen.prepared.replicas or certified is not None:
+        return stages, fallbacks
     equal, leaving = interchangeable(seen), seen.leaving
     return at_replicas(stages, fallbacks, candidates, equal, seen.ask, leaving=leaving)
 
@@ -341,18 +347,14 @@ def _decision(  # noqa: PLR0913 - one keyword for each part of a decision
 ) -> Decision:
     """Put the decision together; a certified one has its certificate's checkpoints only."""
     if variants := seen.prepared.variants:
-        stages, fallbacks = at_variants(stages, variants), at_variants(fallbacks, variants)
         reference = None if reference is None else variants.get(reference, (reference,))[0]
-    if certificate is None:
-        checkpoints = seen.policy.checkpoints
-        if seen.prepared.replicas:
-            stages, fallbacks = _placed(seen, candidates, stages, fallbacks)
+    stages, fallbacks = _placed(seen, candidates, stages, fallbacks, certified=certificate)
+    checkpoints = seen.policy.checkpoints if certificate is None else checkpoints
     if checkpoints and len(stages) > 1:
         stages = watched(stages, seen.ask, seen.signals.lane, checkpoints)
     if seen.ask.limits.deadline_s is not None and len(stages) > 1:
         stages = timed(stages, candidates)
     mode, stages, said = delivered(seen, stages, candidates)
-    said = (*said, *nearly_spent(seen.ask.agent_task))
     if mode == "window" and len(stages) > 1 and certificate is not None:
         certificate, said = None, (*said, "uncertified: what leaves early was not certified")
     made = Decision(
@@ -365,7 +367,7 @@ def _decision(  # noqa: PLR0913 - one keyword for each part of a decision
         abstained=abstained,
         certified=certificate is not None,
         certificate=certificate,
-        reasons=(*reasons, *said) if said else reasons,
+        reasons=(*reasons, *said, *nearly_spent(seen.ask.agent_task)),
         policy_id=seen.policy.id,
         decision_version=DECISION_VERSION,
         speculation=speculation(seen.metabolic, seen.policy.profile),
