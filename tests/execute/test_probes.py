@@ -24,7 +24,7 @@ class Page:
         return b"" if self.well else None
 
 
-def probing(*targets, asleep=()):
+def probing(*targets, spared=()):
     clock, page = ManualClock(), Page()
     health = Health(clock)
     probes = Probes(
@@ -32,7 +32,7 @@ def probing(*targets, asleep=()):
         health=health,
         clock=clock,
         fetch=page.fetch,
-        asleep=lambda name: name in asleep,
+        spared=lambda name: name in spared,
         period_s=5.0,
     )
     return probes, page, health
@@ -89,10 +89,25 @@ def test_what_the_upstream_said_itself_and_answers_of_5xx_stand():
     assert (health.ok("a"), health.ok("b")) == (False, False)
 
 
-def test_who_sleeps_is_left_in_peace():
-    probes, page, _ = probing(HERE, asleep={"a"})
+def test_who_sleeps_or_works_is_left_in_peace():
+    probes, page, _ = probing(HERE, spared={"a"})
     once(probes)
     assert page.urls == []
+
+
+def test_a_miss_while_a_call_came_in_is_none():
+    spared: set[str] = set()
+    probes, _, health = probing(HERE, spared=spared)
+    once(probes)
+
+    async def slow(url, api_key):
+        spared.add("a")
+
+    probes._fetch = slow
+    for _ in range(3):
+        once(probes)
+        spared.clear()
+    assert health.ok("a") is None
 
 
 def test_the_page_is_the_engine_s_and_counts_from_the_origin():
@@ -114,7 +129,7 @@ async def of_a_fake() -> list[bool | None]:
             health=health,
             clock=ManualClock(),
             fetch=fetch,
-            asleep=lambda _: False,
+            spared=lambda _: False,
             period_s=1.0,
         )
         for healthy in (True, False, False, True):

@@ -2,8 +2,9 @@
 
 A task asks every health page once a period. An endpoint that two probes in a row did not reach
 is left alone before a request fails there; one that was left alone because nobody could reach it
-is taken back as soon as a probe does. What an endpoint said itself (``Retry-After``) and answers
-of 5xx are not a health page's to undo.
+is taken back as soon as a probe does. Nobody is asked who is answering a call: its health page may
+be as busy as itself, and the call's own time limits watch it. What an endpoint said itself
+(``Retry-After``) and answers of 5xx are not a health page's to undo.
 """
 
 __all__ = ["Probes", "Target"]
@@ -42,7 +43,7 @@ class Target(Struct, frozen=True, kw_only=True):
 
 
 class Probes:
-    """Asks every target once a period; ``asleep`` says whom to leave in peace.
+    """Asks every target once a period; ``spared`` says who is asleep or at work.
 
     An endpoint whose page never answered is taken for one that has none: nothing is held against
     it.
@@ -55,12 +56,12 @@ class Probes:
         health: Health,
         clock: Clock,
         fetch: Fetch,
-        asleep: Callable[[str], bool],
+        spared: Callable[[str], bool],
         period_s: float,
     ) -> None:
         """Take the parts; nobody is asked before ``run`` or ``once``."""
         self.targets, self._health, self._clock = tuple(targets), health, clock
-        self._fetch, self._asleep, self._period_s = fetch, asleep, period_s
+        self._fetch, self._spared, self._period_s = fetch, spared, period_s
         self._known: set[str] = set()
         self._missed: dict[str, int] = {}
         self.asked = self.missed = 0
@@ -72,9 +73,9 @@ class Probes:
             await self._clock.sleep(self._period_s)
 
     async def once(self) -> None:
-        """Ask everybody who is awake, side by side."""
-        awake = [one for one in self.targets if not self._asleep(one.deployment)]
-        await asyncio.gather(*(self._ask(one) for one in awake))
+        """Ask everybody who is awake and idle, side by side."""
+        idle = [one for one in self.targets if not self._spared(one.deployment)]
+        await asyncio.gather(*(self._ask(one) for one in idle))
 
     async def _ask(self, target: Target) -> None:
         """Ask one, and let its circuit know."""
@@ -87,7 +88,7 @@ class Probes:
             self._health.reached(name)
             return
         self.missed += 1
-        if name not in self._known:
+        if name not in self._known or self._spared(name):
             return
         missed = self._missed[name] = self._missed.get(name, 0) + 1
         if missed >= _MISSES:

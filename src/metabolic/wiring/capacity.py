@@ -74,7 +74,7 @@ class Capacity:
             health=health,
             clock=clock,
             fetch=fetch,
-            asleep=self._asleep,
+            spared=self._spared,
             period_s=table.probe_period_s or _PERIOD_S,
         )
 
@@ -169,12 +169,11 @@ class Capacity:
         )
         return gate.flow.limit / seconds if seconds > 0.0 else None
 
-    def _asleep(self, name: str) -> bool:
-        """Say whether a deployment was heard to sleep, or is known to by its hand."""
-        if dict(self._keeper.states()).get(name) in _RESTING:
-            return True
+    def _spared(self, name: str) -> bool:
+        """Say whether a deployment was heard to sleep, or works on a call of ours."""
         seen = self._snapshot.seen(name)
-        return seen is not None and bool(seen.observed.asleep)
+        asleep = seen is not None and bool(seen.observed.asleep)
+        return asleep or self._snapshot.running(name) > 0
 
     def counters(self) -> Iterable[tuple[str, float]]:
         """Return counters of gates and scraper, by dotted names."""
