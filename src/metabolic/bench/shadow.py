@@ -14,6 +14,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from msgspec import Struct
@@ -22,7 +23,7 @@ from metabolic.bench.client import drive, request
 from metabolic.bench.processes import Child, free_port, pin, spread
 from metabolic.bench.report import Figure, Missing, Report, Row, progress, report
 from metabolic.bench.shadow_phases import Asked, Phases, ask_all, fakes, gateway, rows_of, settle
-from metabolic.bench.shadow_real import engines
+from metabolic.bench.shadow_real import PRICE_RATIO, engines
 from metabolic.core.errors import MetabolicError
 from metabolic.decide.shadow_totals import Findings, Totals
 
@@ -39,6 +40,7 @@ class Options(Struct, frozen=True, kw_only=True):
 
     questions: int = 69
     preference: float = 0.5
+    price_ratio: float = PRICE_RATIO
     seed: int = 0
     quick: bool = False
 
@@ -53,7 +55,7 @@ def run(options: Options) -> Report:
     with tempfile.TemporaryDirectory(prefix="metabolic-shadow-") as name:
         folder = Path(name)
         figures |= _added(folder, windows=3 if options.quick else 15)
-        made = fakes if options.quick else engines
+        made = fakes if options.quick else partial(engines, price_ratio=options.price_ratio)
         try:
             with made(folder, options.questions, options.seed) as phases:
                 _end_to_end(phases, folder, options, figures, rows, notes)

@@ -1,6 +1,6 @@
 """The real fleet of the shadow's benchmark: two llama.cpp engines of the model catalogue."""
 
-__all__ = ["LARGE", "SMALL", "engines"]
+__all__ = ["LARGE", "PRICE_RATIO", "SMALL", "engines"]
 
 import asyncio
 import contextlib
@@ -22,8 +22,11 @@ from metabolic.wiring.fleet import store_of
 
 SMALL, LARGE = "qwen2.5-coder-0.5b-instruct", "qwen2.5-coder-1.5b-instruct"
 
-_PRICES = {SMALL: (0.1, 0.2), LARGE: (0.31, 0.62)}
-"""Dollars per million prompt and answer tokens: by active parameters (0.49e9 and 1.54e9)."""
+PRICE_RATIO = 3.14
+"""The large one's price over the small one's: by active parameters (1.54e9 and 0.49e9)."""
+
+_USD_PER_MILLION = (0.31, 0.62)
+"""The large one's prompt and answer tokens."""
 
 _CONTEXT_TOKENS = 2048
 _DEPLOYMENT = """
@@ -40,8 +43,12 @@ output_usd_per_million_tokens = {price[1]}
 
 
 @contextlib.contextmanager
-def engines(folder: Path, questions: int, seed: int) -> Generator[Phases]:
+def engines(
+    folder: Path, questions: int, seed: int, *, price_ratio: float = PRICE_RATIO
+) -> Generator[Phases]:
     """Start both engines, with one thread and slot each, and stop them at the end.
+
+    ``price_ratio`` is the large one's price over the small one's.
 
     Raises:
         StoreError: a model cannot be had.
@@ -64,9 +71,9 @@ def engines(folder: Path, questions: int, seed: int) -> Generator[Phases]:
             upstream_model=LARGE,
             small_model=SMALL,
             upstream_port=urlsplit(places[LARGE].base_url).port or 80,
-            deployments="".join(_table(name, place) for name, place in places.items()),
+            deployments="".join(_table(name, place, price_ratio) for name, place in places.items()),
             key=places[LARGE].api_key,
-            prices=(_PRICES[LARGE][0] / 1e6, _PRICES[LARGE][1] / 1e6),
+            prices=(_USD_PER_MILLION[0] / 1e6, _USD_PER_MILLION[1] / 1e6),
             cpu_s=lambda: sum(_cpu_s(one.pid) for one in places.values()),
         )
     finally:
@@ -86,16 +93,14 @@ def _start(name: str, loop: asyncio.AbstractEventLoop, started: dict[str, Engine
     return asyncio.run_coroutine_threadsafe(engine.start(), loop).result(180)
 
 
-def _table(name: str, place: Endpoint) -> str:
+def _table(name: str, place: Endpoint, price_ratio: float) -> str:
     """Return a deployment's table; its key goes by the environment."""
     key, variable = "", f"METABOLIC_BENCH_KEY_{'SMALL' if name == SMALL else 'LARGE'}"
     if place.api_key is not None:
         os.environ[variable] = place.api_key
         key = f'api_key = "env:{variable}"\n'
     tier = "tiny" if name == SMALL else "small"
-    return _DEPLOYMENT.format(
-        name=name, url=place.base_url, key=key, tier=tier, price=_PRICES[name]
-    )
+    return _DEPLOYMENT.format(name=name, url=url, key=key, tier=tier, price=price)
 
 
 def _cpu_s(pid: int | None) -> float:

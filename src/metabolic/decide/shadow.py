@@ -136,7 +136,8 @@ def verdict(
     if saving is None or saving.low is None or saving.high is None:
         return "not yet", "too few sessions for an interval"
     if saving.high <= 0:
-        return "do not switch", "routing would cost more than it saves"
+        what = "would save nothing" if saving.low == 0 else "would cost more than it saves"
+        return "do not switch", f"routing {what}"
     if loss is not None and loss.low is not None and loss.low > max_loss_ratio:
         return "do not switch", "more would be lost than is allowed"
     if saving.low <= 0:

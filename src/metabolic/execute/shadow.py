@@ -9,30 +9,26 @@ same driver, with the upstream's answer standing in for a call to it. A decision
 cheaper saves nothing and costs nothing; then a candidate is drawn, for its label alone.
 """
 
-__all__ = ["Heard", "Line", "ShadowRules", "Shadows"]
+__all__ = ["Heard", "Shadows"]
 
 import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable, Mapping
 from hashlib import blake2b
-from typing import Protocol
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from metabolic.core.fleet import Deployment, Situation
 from metabolic.core.ports import Clock
 from metabolic.core.request import Ask, Request
-from metabolic.core.signals import Signals
-from metabolic.decide.estimate import Prepared
 from metabolic.decide.shadow import lot_of, thinning
 from metabolic.edge import Dialect, measure, parse
 from metabolic.edge.heard import heard as read_answer
 from metabolic.execute.chains import Chains
-from metabolic.execute.drive import Driver
 from metabolic.execute.sessions import Sessions
-from metabolic.execute.shadow_look import Found, Look, look
+from metabolic.execute.shadow_look import Look, look
+from metabolic.execute.shadow_rules import Line, ShadowRules
 
 _log = logging.getLogger("metabolic.shadow")
 
@@ -61,55 +57,6 @@ class Heard(Struct, frozen=True, kw_only=True, gc=False):
     tenant: str | None = None
     session: str | None = None
     in_flight: int = 0
-
-
-class ShadowRules(Struct, frozen=True, kw_only=True):
-    """What bounds a shadow; meanings as in ``[shadow]``.
-
-    ``reference`` is the upstream's deployment, ``references`` those of its models, by model.
-    """
-
-    reference: str
-    references: Mapping[str, str]
-    candidates: tuple[str, ...]
-    sample_ratio: float = 0.05
-    concurrency: int = 1
-    queue: int = 64
-    busy_in_flight: int = 16
-    max_usd_per_day: float | None = None
-    max_energy_j_per_day: float | None = None
-    judge: str | None = None
-    keep_texts: bool = False
-    seed: int = 0
-
-
-class Line(Protocol):
-    """What a shadow needs of the line it tries out."""
-
-    @property
-    def driver(self) -> Driver:
-        """Return what runs are driven with."""
-        ...
-
-    def classify(self, request: Request, ask: Ask) -> Signals:
-        """Return the signals."""
-        ...
-
-    def situation(self) -> Situation:
-        """Return the situation now."""
-        ...
-
-    def prepared(self) -> Prepared:
-        """Return the policy in force."""
-        ...
-
-    def fleet(self) -> Mapping[str, Deployment]:
-        """Return deployments by name."""
-        ...
-
-    async def keep(self, found: Found) -> None:
-        """Take what was learned; texts are in it only where keeping them is allowed."""
-        ...
 
 
 class Shadows:

@@ -1,10 +1,9 @@
 """One look: a request tried out behind its answer, labelled and billed."""
 
-__all__ = ["Found", "Look", "look"]
+__all__ = ["Look", "look"]
 
 import asyncio
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -20,10 +19,8 @@ from metabolic.execute.drive import Driver
 from metabolic.execute.sessions import Sessions, tool_call_ids
 from metabolic.execute.shadow_books import Books, run_of
 from metabolic.execute.shadow_judge import question, said, weigh
+from metabolic.execute.shadow_rules import Found, Line, ShadowRules
 from metabolic.execute.shadow_stand import Stand
-
-if TYPE_CHECKING:
-    from metabolic.execute.shadow import Line, ShadowRules
 
 _CHARS_PER_TOKEN = 4
 _TIMEOUT_S = 120.0
@@ -44,19 +41,6 @@ class Look(Struct, frozen=True, kw_only=True):
     lot: float
 
 
-class Found(Struct, frozen=True, kw_only=True):
-    """What was learned: the row, labels of both answers, and texts.
-
-    ``certified`` is the lane whose certificate the decision went by (``None``: none). Texts are the
-    question, the draft and the answer.
-    """
-
-    row: ShadowRow
-    labels: tuple[Label, ...] = ()
-    certified: str | None = None
-    texts: tuple[str, ...] = ()
-
-
 class _Seen(Struct, frozen=True, kw_only=True):
     """What is known of a look once it is decided: both ways to answer, and who stands in."""
 
@@ -71,7 +55,7 @@ class _Seen(Struct, frozen=True, kw_only=True):
     reply: Reply
 
 
-async def look(one: Look, rules: "ShadowRules", line: "Line", sessions: Sessions) -> Found:
+async def look(one: Look, rules: ShadowRules, line: Line, sessions: Sessions) -> Found:
     """Decide and drive as after the switch; label the draft; bill both ways."""
     seen = _decided(one, rules, line, sessions)
     drawn = rules.candidates[int(one.lot * len(rules.candidates))] if rules.candidates else None
@@ -92,7 +76,7 @@ async def look(one: Look, rules: "ShadowRules", line: "Line", sessions: Sessions
     return await _judged(row, driven, seen, judge=rules.judge, driver=line.driver)
 
 
-def _decided(one: Look, rules: "ShadowRules", line: "Line", sessions: Sessions) -> _Seen:
+def _decided(one: Look, rules: ShadowRules, line: Line, sessions: Sessions) -> _Seen:
     """Decide as after the switch."""
     reference = rules.references.get(one.request.model, rules.reference)
     ask = replace(

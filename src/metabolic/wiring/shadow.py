@@ -31,8 +31,8 @@ from metabolic.decide.estimate import Prepared
 from metabolic.decide.shadow_totals import Findings, Totals
 from metabolic.execute.drive import Driver
 from metabolic.execute.lane_state import Feedback
-from metabolic.execute.shadow import Heard, ShadowRules, Shadows
-from metabolic.execute.shadow_look import Found
+from metabolic.execute.shadow import Heard, Shadows
+from metabolic.execute.shadow_rules import Found, ShadowRules
 from metabolic.wiring.fleet import UPSTREAM
 from metabolic.wiring.meters import Memory
 from metabolic.wiring.runtime import Runtime
