@@ -100,7 +100,9 @@ def _table(name: str, place: Endpoint, price_ratio: float) -> str:
         os.environ[variable] = place.api_key
         key = f'api_key = "env:{variable}"\n'
     tier = "tiny" if name == SMALL else "small"
-    return _DEPLOYMENT.format(name=name, url=url, key=key, tier=tier, price=price)
+    below = price_ratio if name == SMALL else 1.0
+    price = tuple(usd / below for usd in _USD_PER_MILLION)
+    return _DEPLOYMENT.format(name=name, url=place.base_url, key=key, tier=tier, price=price)
 
 
 def _cpu_s(pid: int | None) -> float:
