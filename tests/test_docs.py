@@ -12,10 +12,11 @@ from metabolic.cli.main import COMMANDS
 from metabolic.config import AdapterTable, Config, load, parse, tables
 from metabolic.config.actuators import ActuatorsTable
 from metabolic.config.admin import AdminTable
-from metabolic.config.shadow import ShadowTable
-from metabolic.config.tasks import TasksTable
 from metabolic.config.cache import CacheTable
+from metabolic.config.delivery import DeliveryTable
+from metabolic.config.shadow import ShadowTable
 from metabolic.config.sleep import SleepTable
+from metabolic.config.tasks import TasksTable
 from metabolic.gateway.metrics import Metrics
 from metabolic.testing.runtime import FakeRuntime
 
@@ -47,6 +48,7 @@ SECTIONS = {
     "[[lane]]": tables.PinTable,
     "[shadow]": ShadowTable,
     "[tasks]": TasksTable,
+    "[delivery]": DeliveryTable,
     "[ledger]": tables.LedgerTable,
 }
 KEYS = [

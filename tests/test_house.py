@@ -168,6 +168,7 @@ BARE_NUMBERS = {
     *("value", "epoch", "file_bytes", "parameters", "logprobs", "alternatives", "throttled"),
     *("rows", "labels_used", "labels_needed", "tested"),
     *("batch_exponent", "battery_weight", "limit", "logprob", "min_logprob", "checkpoints"),
+    *("release_logprob", "counted"),
     *("propensity", "turns", "labels", "correct", "answers", "failed", "priced", "metered"),
     *("loss", "score", "draft_propensity", "requests", "loop_repeats"),
     *("min_labels", "steps", "drafts", "full"),
