@@ -71,7 +71,8 @@ def lines(
     """Return the lines of the table: lanes that are ones, not the sides of cuts never made."""
     cuts = {one.lane: one.question for one in state.cuts}
     others = [one.tallies for one in peers if one.replica != state.replica]
-    tallies = merged(state.tallies, *others)
+    every_side = merged(state.tallies, *others)
+    tallies = tuple([one for one in every_side if is_lane(one.lane, cuts)])
     table = LaneTable(tallies=tallies, min_labels=read.lanes.min_labels)
     beliefs = tuple(one.belief() for one in read.beliefs)
     index = indexed(table, beliefs)
@@ -79,7 +80,7 @@ def lines(
     answers: dict[str, int] = {}
     for one in tallies:
         answers[one.lane] = answers.get(one.lane, 0) + one.answers
-    shown = [one for one in tallies if (everything or one.labels > 0) and is_lane(one.lane, cuts)]
+    shown = [one for one in tallies if everything or one.labels > 0]
     return tuple(
         _line(
             one,

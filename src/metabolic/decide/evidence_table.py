@@ -2,16 +2,15 @@
 
 Theory. Choosing the right model for each lane keeps what routers promise, and needs only counts.
 A count is a sum, so two tables merge by addition, in any order. The estimate of a lane is shrunk
-to that of its parent, ``p = (correct + K p_parent) / (labels + K)``, from ``*`` down, where the
-prior is the deployment's belief: a lane with few labels is its parent, one with many is itself.
-``K`` is ``SHRINK`` labels. Evidence handed to the decision is the lane's own labels and at most
-``K`` of its parent's.
+to that of its parent, from ``*`` down, where the prior is the deployment's belief: a lane with few
+labels is its parent, one with many is itself. How many are many is learned from the table, for all
+lanes of one kind under a parent at once (``shrinkage``): where lanes do not differ by more than
+chance, all are their parent. Evidence handed to the decision is what lane and parent know together.
 
 Source: empirical Bayes shrinkage to a group mean: Efron and Morris, 1975.
 """
 
 __all__ = [
-    "SHRINK",
     "Lane",
     "LaneIndex",
     "Seen",
@@ -33,10 +32,11 @@ from metabolic.core.request import Ask
 from metabolic.core.signals import PCorrect, Signals
 from metabolic.decide.clusters import parent_of, path_of
 from metabolic.decide.lanes import EVERY
+from metabolic.decide.shrinkage import Counts, moved, worth_of
 from metabolic.decide.variants import key_of
 
-SHRINK = 20.0
-"""Labels that a parent's estimate is worth to its child."""
+_SOUND = 20.0
+"""Well-formed answers that every deployment is taken to have given before."""
 
 _BELIEF_ROWS = 100
 """Most rows that a configured belief counts for here: traffic must be able to refute it."""
@@ -153,9 +153,7 @@ def indexed(table: LaneTable, beliefs: Iterable[Belief] = ()) -> LaneIndex:
         name = key_of(one.deployment, one.variant)
         rows.setdefault(one.lane, {}).setdefault(name, []).append(one)
     cuts = {one.lane: one.question for one in table.cuts}
-    made: dict[str, dict[str, tuple[float, float]]] = {}
-    for lane in sorted(rows, key=_depth):
-        made[lane] = _estimates(lane, rows, made, roots)
+    made = _estimates(rows, roots)
     lanes = {
         lane: Lane(
             name=lane,
@@ -194,33 +192,72 @@ def _depth(lane: str) -> int:
 
 
 def _estimates(
-    lane: str,
-    rows: Mapping[str, Mapping[str, list[Tally]]],
-    made: Mapping[str, Mapping[str, tuple[float, float]]],
-    roots: Mapping[str, Belief],
-) -> dict[str, tuple[float, float]]:
-    """Return each deployment's share of good answers on a lane, shrunk, and its evidence."""
-    above: Mapping[str, tuple[float, float]] = {}
-    parent = parent_of(lane)
-    while parent is not None and not above:
-        above, parent = made.get(parent, {}), parent_of(parent)
-    found: dict[str, tuple[float, float]] = {
-        name: (p, min(SHRINK, evidence)) for name, (p, evidence) in above.items()
+    rows: Mapping[str, Mapping[str, list[Tally]]], roots: Mapping[str, Belief]
+) -> dict[str, dict[str, tuple[float, float]]]:
+    """Return, by lane, each deployment's share of good answers, shrunk, and its evidence."""
+    counts = {
+        lane: {name: _counted(tallies) for name, tallies in found.items()}
+        for lane, found in rows.items()
     }
-    for name, tallies in rows[lane].items():
-        labels = sum(one.labels for one in tallies)
-        correct = sum(one.correct for one in tallies)
-        root = roots.get(name)
-        if name in found:
-            p, weight = found[name]
-        elif root is not None:
-            p, weight = root.p_correct, float(min(_BELIEF_ROWS, root.evidence))
-        else:
-            p, weight = 0.5, 0.0
-        if labels + weight > 0:
-            share = (correct + weight * p) / (labels + weight)
-            found[name] = min(share, _well_formed(tallies)), labels + weight
-    return found
+    worth = _worths(counts)
+    made: dict[str, dict[str, tuple[float, float]]] = {}
+    for lane in sorted(rows, key=_depth):
+        found: dict[str, tuple[float, float]] = {}
+        above = _above(lane, counts)
+        if above is not None:
+            down = moved(counts[lane], counts[above], made[above], worth[_kin(lane, above)])
+            found = {name: (one.p_correct, one.evidence) for name, one in down.items()}
+        for name, (labels, correct) in counts[lane].items():
+            if name not in found and (one := _first(labels, correct, roots.get(name))):
+                found[name] = one
+        for name, tallies in rows[lane].items():
+            if name in found:
+                p, evidence = found[name]
+                found[name] = min(p, _well_formed(tallies)), evidence
+        made[lane] = found
+    return made
+
+
+def _counted(tallies: Iterable[Tally]) -> tuple[float, float]:
+    """Return labels and good ones among them."""
+    labels = correct = 0.0
+    for one in tallies:
+        labels, correct = labels + one.labels, correct + one.correct
+    return labels, correct
+
+
+def _above(lane: str, counts: Mapping[str, Counts]) -> str | None:
+    """Return the nearest parent that anything was counted for."""
+    parent = parent_of(lane)
+    while parent is not None and parent not in counts:
+        parent = parent_of(parent)
+    return parent
+
+
+def _kin(lane: str, above: str) -> tuple[str, str]:
+    """Return a lane's parent and kind: tenants' labels, sides of a cut, and tasks overlap."""
+    if "@" in lane and "@" not in above:
+        return above, "@"
+    return above, "+" if lane.startswith(above) and lane[len(above)] in "+-" else "/"
+
+
+def _worths(counts: Mapping[str, Counts]) -> dict[tuple[str, str], float]:
+    """Return what each parent's estimate is worth to its lanes, in labels, by kind of lane."""
+    kin: dict[tuple[str, str], list[Counts]] = {}
+    for lane, found in counts.items():
+        above = _above(lane, counts)
+        if above is not None:
+            kin.setdefault(_kin(lane, above), []).append(found)
+    return {key: worth_of(counts[key[0]], parts) for key, parts in kin.items()}
+
+
+def _first(labels: float, correct: float, root: Belief | None) -> tuple[float, float] | None:
+    """Return share and evidence where no parent has any; ``None`` if there is nothing at all."""
+    p, weight = 0.5, 0.0
+    if root is not None:
+        p, weight = root.p_correct, float(min(_BELIEF_ROWS, root.evidence))
+    total = labels + weight
+    return ((correct + weight * p) / total, total) if total > 0 else None
 
 
 def _well_formed(tallies: Iterable[Tally]) -> float:
@@ -228,7 +265,7 @@ def _well_formed(tallies: Iterable[Tally]) -> float:
     answers = failed = 0
     for one in tallies:
         answers, failed = answers + one.answers, failed + one.failed
-    return 1.0 - failed / (answers + SHRINK)
+    return 1.0 - failed / (answers + _SOUND)
 
 
 def _writes(rows: Mapping[str, list[Tally]]) -> dict[str, float]:
