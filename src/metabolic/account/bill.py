@@ -23,7 +23,7 @@ from metabolic.account.work import (
     remote_range,
     usage_s,
 )
-from metabolic.core.attempt import Attempt, Run, Verdict
+from metabolic.core.attempt import Attempt, Failure, Run, Verdict
 from metabolic.core.checking import Checks
 from metabolic.core.decision import Policy
 from metabolic.core.fleet import Deployment, Load
@@ -168,16 +168,22 @@ def _attempt(
 def _charged(attempt: Attempt, asked: int) -> Usage:
     """Return the tokens that are paid for.
 
-    Who stops a call is not told what it took: at least its prompt, and what had come of it.
+    Who stops a call, or loses it half-way, is not told what it took: at least its prompt, and what
+    had come of it.
     """
     usage, failure = attempt.usage, attempt.failure
-    if failure is None or failure.kind != "cancelled" or failure.code is None:
+    if failure is None or (usage.output_tokens is None and not _stopped(failure)):
         return usage
     return Usage(
         input_tokens=asked if usage.input_tokens is None else usage.input_tokens,
         cached_tokens=usage.cached_tokens,
         output_tokens=usage.output_tokens or 0,
     )
+
+
+def _stopped(failure: Failure) -> bool:
+    """Say whether we stopped the call ourselves, for a reason."""
+    return failure.kind == "cancelled" and failure.code is not None
 
 
 def _energy(

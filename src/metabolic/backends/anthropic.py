@@ -8,6 +8,7 @@ import time
 from metabolic.backends.claude import messages_body
 from metabolic.backends.claude_answer import reply_of
 from metabolic.backends.claude_reader import ClaudeReader
+from metabolic.backends.continuing import prefilled
 from metabolic.backends.openai import OpenAIStream, Options, connect, read_refusal
 from metabolic.backends.status import failure
 from metabolic.backends.traits import find
@@ -89,7 +90,8 @@ class AnthropicBackend:
             message = f"the deployment has no {request.dialect}"
             raise Refused(message, status=400, body=b"")
         variant = self._variants.get(call.variant) if call.variant is not None else None
-        return messages_body(request, model=self._model, streamed=streamed, variant=variant)
+        body = messages_body(request, model=self._model, streamed=streamed, variant=variant)
+        return body if request.given is None else prefilled(body, request.given)
 
     def _failure(self, status: int, headers: Headers, body: bytes) -> BackendError:
         return failure(status, headers, body, secret=self._secret, now_s=time.time())

@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from metabolic.backends.reader import Reader
 from metabolic.backends.wire import reply_of
@@ -33,7 +34,7 @@ from metabolic.core.ports import Clock
 from metabolic.core.request import Request, Text
 
 _MARKER = re.compile(r"\[\[([a-z_]+)(?::(\d+))?\]\]")
-_TOKEN = re.compile(r"\S+\s*")
+_TOKEN = re.compile(r"^\s+|\S+\s*")
 _FAILURES: Mapping[str, Callable[[], BackendError]] = {
     "unreachable": lambda: Unreachable("no connection to the fake deployment"),
     "overloaded": lambda: Overloaded("the fake deployment answered 429", retry_after_s=2.0),
@@ -42,6 +43,8 @@ _FAILURES: Mapping[str, Callable[[], BackendError]] = {
     "bad_reply": lambda: BadReply("the fake deployment answered nonsense"),
 }
 _encode = msgspec.json.encode
+_CALLS_KEPT = 1_000
+"""A fake that serves for long must not grow with every call."""
 
 
 class Options(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -81,7 +84,7 @@ def create(options: Options, *, endpoint: Endpoint) -> "FakeBackend":
 class FakeBackend:
     """Answers at once, or after as long as the clock says; see ``Backend``.
 
-    ``calls`` are the calls made so far; ``alive`` is what ``healthy`` says.
+    ``calls`` are the latest calls, at least 1,000; ``alive`` is what ``healthy`` says.
     """
 
     def __init__(
@@ -128,6 +131,8 @@ class FakeBackend:
     async def _begin(self, request: Request, call: Call) -> tuple[FakeAnswer, int | None]:
         """Return the answer and after how many tokens it is cut; fail or hang if marked so."""
         self.calls.append(call)
+        if len(self.calls) > 2 * _CALLS_KEPT:
+            del self.calls[:_CALLS_KEPT]
         await self._sleep(self._options.latency_s)
         marker = _MARKER.search(_last_text(request))
         kind, count = marker.groups() if marker else (None, None)
@@ -136,7 +141,11 @@ class FakeBackend:
         make = _FAILURES.get(kind or "")
         if make is not None:
             raise make()
-        return self._answer(request, call), int(count or 0) if kind == "cut" else None
+        answer = self._answer(request, call)
+        if request.given is None:
+            return answer, int(count or 0) if kind == "cut" else None
+        # It goes on with what it would have said, as engines do that can; a cut comes only once.
+        return replace(answer, text=answer.text.removeprefix(request.given.text)), None
 
     def _answer(self, request: Request, call: Call) -> FakeAnswer:
         if self._script is not None:
@@ -205,8 +214,11 @@ def _last_text(request: Request) -> str:
 
 
 def _tokens(answer: FakeAnswer, request: Request) -> list[str]:
+    most = request.sampling.max_output_tokens
+    if request.given is not None and most is not None:
+        most = max(0, most - request.given.tokens)
     found: list[str] = _TOKEN.findall(answer.text)
-    return found[: request.sampling.max_output_tokens]
+    return found[:most]
 
 
 def _usage(request: Request, tokens: list[str]) -> dict[str, int]:

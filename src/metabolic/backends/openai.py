@@ -160,7 +160,6 @@ class OpenAIBackend:
         self._secret = endpoint.api_key
         self._traits = traits
         self._dropped = NEVER_FORWARDED.union(traits.drops)
-        self._limit = traits.output_limit
         self._drafting = field_of(traits.speculation, options.draft_model)
         self._gives_logprobs = traits.logprobs
         self._paths = paths
@@ -226,8 +225,9 @@ class OpenAIBackend:
             streamed=streamed,
             variant=variant,
             dropped=self._dropped,
-            output_limit=self._limit,
+            output_limit=self._traits.output_limit,
             drafting=self._drafting,
+            continues=self._traits.continues,
         )
 
     async def _refused(self, download: Download) -> BackendError:

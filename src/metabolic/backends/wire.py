@@ -10,6 +10,7 @@ __all__ = ["NEVER_FORWARDED", "reply_of", "strip_logprobs", "strip_usage", "upst
 import msgspec
 from msgspec import Raw
 
+from metabolic.backends.continuing import going_on
 from metabolic.backends.drafting import DraftField
 from metabolic.backends.shapes import (
     Answered,
@@ -74,13 +75,15 @@ def upstream_body(  # noqa: PLR0913 - what differs between upstreams
     dropped: frozenset[str] = NEVER_FORWARDED,
     output_limit: str | None = None,
     drafting: DraftField | None = None,
+    continues: tuple[tuple[str, str], ...] | None = None,
 ) -> bytes:
     """Return the body to send: the client's, with only what must differ set.
 
     Set are ``model``; ``stream`` and ``stream_options.include_usage`` as ``streamed`` says;
     ``logprobs`` when the call wants them; and what ``variant`` names. ``dropped`` holds
     ``NEVER_FORWARDED`` and what the upstream refuses; ``output_limit`` is the only name it knows
-    for the limit on tokens, ``drafting`` the field it is told by what to draft.
+    for the limit on tokens, ``drafting`` the field it is told by what to draft, ``continues`` those
+    that let it go on with an answer.
     """
     fields = _fields.decode(request.body)
     if not dropped.isdisjoint(fields):
@@ -100,6 +103,8 @@ def upstream_body(  # noqa: PLR0913 - what differs between upstreams
             fields["top_logprobs"] = Raw(_encode(call.alternatives))
     if variant is not None:
         _vary(fields, request, variant)
+    if request.given is not None:
+        going_on(fields, request, request.given, continues)
     if output_limit is not None:
         _rename_limit(fields, output_limit)
     if drafting is not None and call.num_speculative_tokens is not None:

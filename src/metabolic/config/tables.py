@@ -314,6 +314,7 @@ class RoutingTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     first_token_timeout_s: Positive = 120.0
     stall_timeout_s: Positive = 60.0
     stage_timeout_s: Positive = 300.0
+    continuation: bool = True
     wait_usd_per_hour: NotNegative = 0.0
     reference: str | None = None
     classifier: AdapterTable = AdapterTable(kind="rules", options={})

@@ -41,7 +41,7 @@ from metabolic.core.decision import Decision
 from metabolic.core.request import Usage
 from metabolic.core.speculation import Drafts
 
-Role = Literal["answer", "hedge", "probe", "judge", "shadow"]
+Role = Literal["answer", "hedge", "continued", "probe", "judge", "shadow"]
 
 FailureKind = Literal[
     "unreachable", "overloaded", "timed_out", "refused", "bad_reply", "cancelled", "not_ready"
@@ -199,11 +199,17 @@ class Reached(Struct, frozen=True, kw_only=True, tag="reached", gc=False):
     at_s: float
 
 
-class Ended(Struct, frozen=True, kw_only=True, tag="ended", gc=False):
-    """The call is over: with an answer, or with ``attempt.failure``."""
+class Ended(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="ended", gc=False):
+    """The call is over: with an answer, or with ``attempt.failure``.
+
+    When one died whose answer the client had seen the beginning of: ``released_chars`` of it, and
+    ``continued_by`` are deployments of the same model that could go on from exactly there.
+    """
 
     attempt: Attempt
     at_s: float
+    released_chars: int = 0
+    continued_by: tuple[str, ...] = ()
 
 
 class Checked(Struct, frozen=True, kw_only=True, tag="checked", gc=False):

@@ -72,8 +72,9 @@ class EngineTraits(Struct, frozen=True, kw_only=True, gc=False):
     ``stream_usage`` say whether it takes these fields at all; ``drops`` are fields it refuses.
     ``output_limit`` is its name for the limit on tokens. ``thinking`` says how thinking is
     switched: by ``reasoning_effort``, or by ``enable_thinking`` of its chat template. ``cached_tokens`` and ``busy`` say where
-    it tells of cached tokens and how it says that it is busy, for people. ``pool`` marks one that
-    balances replicas itself. ``proven`` says what this was tried on.
+    it tells of cached tokens and how it says that it is busy, for people. ``continues``: it goes on
+    from a last assistant message when these fields (name, JSON) are set; ``None``: it begins anew.
+    ``pool`` marks one that balances replicas itself. ``proven`` says what this was tried on.
     """
 
     name: str
@@ -98,6 +99,7 @@ class EngineTraits(Struct, frozen=True, kw_only=True, gc=False):
     speculation: SpeculationControl = SpeculationControl()
     cached_tokens: str | None = "usage.prompt_tokens_details.cached_tokens"
     busy: str = "429 with Retry-After"
+    continues: tuple[tuple[str, str], ...] | None = None
     pool: bool = False
     proven: Literal["engine", "fake", "client"] = "fake"
     quirks: tuple[str, ...] = ()

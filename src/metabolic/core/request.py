@@ -4,6 +4,7 @@ __all__ = [
     "NO_LIMITS",
     "Ask",
     "Block",
+    "Given",
     "Image",
     "Limits",
     "Message",
@@ -115,12 +116,23 @@ class Native(Struct, frozen=True, kw_only=True, gc=False):
     headers: tuple[tuple[str, str], ...] = ()
 
 
+class Given(Struct, frozen=True, kw_only=True, gc=False):
+    """What has been answered already, by a call that died: the backend goes on from there.
+
+    ``text`` ends in no white space. ``tokens`` are those it took: the limit is lowered by them.
+    """
+
+    text: str
+    tokens: int
+
+
 class Request(Struct, frozen=True, kw_only=True, gc=False):
     """What the client asked, in full.
 
     ``body`` is the client's JSON, verbatim: backends forward it with only the fields Metabolic
     must set, so what Metabolic does not know passes through untouched. A request in another
-    dialect is ``native``, and ``body`` says the same in OpenAI's.
+    dialect is ``native``, and ``body`` says the same in OpenAI's. ``given`` is how the answer
+    begins that is to be gone on with.
     """
 
     id: str
@@ -135,6 +147,7 @@ class Request(Struct, frozen=True, kw_only=True, gc=False):
     include_usage: bool = False
     body: bytes = b""
     native: Native | None = None
+    given: Given | None = None
 
 
 class Limits(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):

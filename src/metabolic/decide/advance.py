@@ -21,7 +21,10 @@ that may be given, through ``decision.fallbacks``. One call is open at a time, o
 - **agreement**: a stage that goes by it is compared with the draft before it and kept when both
   say the same in the end; a stage that is only compared with is never kept, unless degraded.
 - **stream**: the first ``Progress`` releases the call, and no other call may answer afterwards:
-  two answers are never concatenated. A failure before that moves on; one after it ends the run.
+  two answers are never concatenated. A failure before that moves on; one after it ends the run,
+  unless it is continued.
+- **continued**: when a call dies whose answer is leaving, the same model goes on from exactly what
+  the client has, once, if it can (``continuing``); the run then goes by that call.
 - **window**: as hold, but a draft that is sure enough at a checkpoint is released there and then,
   and so is the last stage's with its first bytes. From then on it is as in a stream: no other call
   may answer. The verdict at the end is told; it changes nothing.
@@ -79,6 +82,7 @@ from metabolic.core.attempt import (
 )
 from metabolic.core.decision import Decision
 from metabolic.decide.calling import call_of, ends_s, is_lost, misses, others, shown, unasked
+from metabolic.decide.continuing import continued
 from metabolic.decide.drafts import (
     EARLY_ABORT,
     LOST,
@@ -245,7 +249,7 @@ def _ended(run: Run, event: Ended) -> Step:
     if run.gone or run.closing:
         return (run, ()) if still_open else _finish(run, run.answer if run.closing else None)
     if attempt.failure is not None:
-        return _failed(run, attempt, attempt.failure, event.at_s)
+        return _failed(run, event, attempt.failure)
     if is_lost(run, call.id):
         return run, ()
     if run.decision.delivery == "stream":
@@ -253,13 +257,22 @@ def _ended(run: Run, event: Ended) -> Step:
     return run, (Check(call=call.id, against=against(run, call)),)
 
 
-def _failed(run: Run, attempt: Attempt, failure: Failure, at_s: float) -> Step:
+def _failed(run: Run, event: Ended, failure: Failure) -> Step:
     """Move on from a failed call, unless the client must hear of it."""
-    if run.released == attempt.call.id and run.decision.delivery != "replace":
-        return _close(run, ())
+    if run.released == event.attempt.call.id and run.decision.delivery != "replace":
+        call = continued(run, event) if event.continued_by else None
+        return _close(run, ()) if call is None else _go_on(run, call, event.at_s)
     if is_theirs(failure) and not run.open and not is_pending(run):
         return _last_resort(run)
-    return _next(run, at_s)
+    return _next(run, event.at_s)
+
+
+def _go_on(run: Run, call: Call, at_s: float) -> Step:
+    """Open the call that goes on with the answer which the client has the beginning of."""
+    stage = stage_at(run.decision, call.stage)
+    end_s = None if stage is None else ends_s(run, stage, at_s)
+    run = replace(run, open=(call,), released=call.id, stage_ends_s=end_s, hedge_at_s=None)
+    return run, (Open(call=call),) if end_s is None else (Open(call=call), Wake(at_s=end_s))
 
 
 def _checked(run: Run, event: Checked) -> Step:

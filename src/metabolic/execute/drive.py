@@ -12,7 +12,7 @@ calls, asking validators, and letting answers out.
 __all__ = ["Drive", "Driver", "Outcome"]
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -46,8 +46,9 @@ from metabolic.core.request import Ask, Request
 from metabolic.decide.advance import EARLY_ABORT, LOST, advance, begin
 from metabolic.decide.evidence import merge
 from metabolic.execute.calls import Calls, Made
+from metabolic.execute.continuing import Continuation, Rest, over
 from metabolic.execute.delivery import Relay
-from metabolic.execute.ending import agrees, ended
+from metabolic.execute.ending import agrees, ended, told
 from metabolic.execute.stopping import Stop
 
 
@@ -69,6 +70,7 @@ class Driver(Struct, frozen=True, kw_only=True):
     calls: Calls
     validators: tuple[Validator, ...]
     clock: Clock
+    continuation: Continuation | None = None
 
     async def run(
         self,
@@ -108,6 +110,7 @@ class Drive:
         "_relays",
         "_replies",
         "_request",
+        "_rest",
         "_run",
         "_sink",
         "_stop",
@@ -144,6 +147,7 @@ class Drive:
         self._tasks: set[asyncio.Task[None]] = set()
         self._taken_back = b""
         self._timer: asyncio.TimerHandle | None = None
+        self._rest: Rest | None = None
         self._relays: dict[str, Relay] = {}
         self._replies: dict[str, Reply] = {}
         self._errors: list[MetabolicError] = []
@@ -161,7 +165,7 @@ class Drive:
                 if self._call is not None:
                     call, self._call = self._call, None
                     made = await self._make(call, self._stop)
-                    self._step(Ended(attempt=made.attempt, at_s=made.attempt.ended_s))
+                    self._end(made)
                 elif self._check is not None:
                     checked, self._check = self._check, None
                     await self._examine(checked)
@@ -264,8 +268,18 @@ class Drive:
 
     async def _race(self, call: Call) -> None:
         """Make a call beside another."""
-        made = await self._make(call, self._beside[call.id])
-        self._step(Ended(attempt=made.attempt, at_s=made.attempt.ended_s))
+        self._end(await self._make(call, self._beside[call.id]))
+
+    def _end(self, made: Made) -> None:
+        """A call is over; when it died, its answer may be gone on with."""
+        if made.attempt.failure is None:
+            self._step(Ended(attempt=made.attempt, at_s=made.attempt.ended_s))
+            return
+        relay, how = self._relays.get(made.attempt.call.id), self._driver.continuation
+        event, rest = over(made.attempt, self._run, self._request, relay, how)
+        if rest is not None:
+            self._rest, self._request = rest, rest.request
+        self._step(event)
 
     async def _examine(self, asked: Check) -> None:
         """Have an answer judged."""
@@ -283,19 +297,27 @@ class Drive:
     async def _make(self, call: Call, stop: Stop) -> Made:
         """Make a call and return how it ended, also when it was cancelled."""
         if self._sink is not None:
-            again = self._run.decision.delivery == "replace"
-            self._relays[call.id] = Relay(self._sink, again=again)
+            self._relays[call.id] = self._relay(self._sink, call)
         began_s = self._at_s()
         if stop.why is None:
             made = await self._asked(call, stop, began_s)
         else:
             made = self._cancelled(call, stop, began_s)
         stop.why = None
+        goes_on = self._rest if call.role == "continued" else None
         if made.reply is not None:
-            self._replies[call.id] = made.reply
-        if made.error is not None:
-            self._errors.append(made.error)
+            self._replies[call.id] = made.reply if goes_on is None else goes_on.whole(made.reply)
+        if made.error is not None and goes_on is None:
+            self._errors.append(made.error)  # else the client is told what it broke off with
         return made
+
+    def _relay(self, sink: Sink, call: Call) -> Relay:
+        """Return what takes a call's events."""
+        if call.role == "continued" and self._rest is not None:
+            return self._rest.relay()
+        again, how = self._run.decision.delivery == "replace", self._driver.continuation
+        keep = how is not None and not again and how.keeps(self._request, call.deployment)
+        return Relay(sink, again=again, keep=keep)
 
     async def _asked(self, call: Call, stop: Stop, began_s: float) -> Made:
         """Make a call that nothing has stopped yet."""
@@ -373,14 +395,6 @@ class Drive:
             effects=tuple(self._effects),
             seconds=self._at_s(),
             reply=reply,
-            error=None if run.answer is not None else _error(run, self._errors),
+            error=None if run.answer is not None else told(run, self._errors),
             streamed=streamed,
         )
-
-
-def _error(run: Run, errors: Sequence[MetabolicError]) -> MetabolicError:
-    """Return what the client is told when there is no answer."""
-    if errors:
-        return errors[-1]
-    reasons = [reason for _, verdict in run.verdicts for reason in verdict.reasons]
-    return BadReply("no deployment gave a well-formed answer: " + "; ".join(reasons or ["none"]))

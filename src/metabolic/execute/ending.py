@@ -1,9 +1,11 @@
-"""How a call that gave no answer ended, and whether two answers end in the same."""
+"""How a call that gave no answer ended, what is told of it, and whether two answers agree."""
 
-__all__ = ["agrees", "ended"]
+__all__ = ["agrees", "ended", "told"]
 
-from metabolic.core.attempt import Attempt, Call, Failure, FailureKind, Reply
-from metabolic.core.errors import BackendError
+from collections.abc import Sequence
+
+from metabolic.core.attempt import Attempt, Call, Failure, FailureKind, Reply, Run
+from metabolic.core.errors import BackendError, BadReply, MetabolicError
 from metabolic.decide.advance import LOST
 from metabolic.decide.agreement import agree
 from metabolic.execute.calls import Made
@@ -40,3 +42,11 @@ def agrees(before: Reply | None, reply: Reply) -> bool | None:
     if one.tool_calls or other.tool_calls:
         return None
     return agree(one.text, other.text)
+
+
+def told(run: Run, errors: Sequence[MetabolicError]) -> MetabolicError:
+    """Return what the client is told when there is no answer."""
+    if errors:
+        return errors[-1]
+    reasons = [reason for _, verdict in run.verdicts for reason in verdict.reasons]
+    return BadReply("no deployment gave a well-formed answer: " + "; ".join(reasons or ["none"]))

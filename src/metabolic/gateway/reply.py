@@ -48,7 +48,8 @@ class Summary(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     ``energy_j`` is local and provisional, ``None`` when nothing local worked or it is unknown;
     the receipt has bounds, and the settled figure later. ``verdict`` is ``good``, ``doubtful`` or
-    ``None`` (not checked); ``claims`` are counts of what was held against evidence.
+    ``None`` (not checked); ``claims`` are counts of what was held against evidence. ``continued``:
+    its deployment died half-way, and the same model went on with it.
     """
 
     decision: str
@@ -64,6 +65,7 @@ class Summary(Struct, frozen=True, kw_only=True, omit_defaults=True):
     verdict: str | None = None
     claims: str | None = None
     agent_task: AgentTask | None = None
+    continued: bool = False
 
 
 class Rejected(Struct, frozen=True, kw_only=True):
@@ -103,6 +105,7 @@ def summary(record: Record) -> Summary:
         verdict=_verdict(checked) if checked else None,
         claims=_claims(checked) if checked and checked.claims else None,
         agent_task=receipt.agent_task,
+        continued=any(one.role == "continued" for one in receipt.attempts),
     )
 
 

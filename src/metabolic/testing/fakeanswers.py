@@ -4,7 +4,16 @@ A token is a word with the space behind it, so token counts can be checked by ha
 answer is a known text of sixty words: an answer that was cut cannot pass for a whole one.
 """
 
-__all__ = ["TEXT", "Told", "chat_body", "chat_events", "embeddings_body", "tell"]
+__all__ = [
+    "TEXT",
+    "Told",
+    "chat_body",
+    "chat_events",
+    "embeddings_body",
+    "going_on",
+    "rest",
+    "tell",
+]
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,7 +28,10 @@ TEXT = " ".join(f"word{number:02d}" for number in range(1, 61))
 """The default answer: ``word01`` to ``word60``."""
 
 CREATED_S = 1_700_000_000
-_TOKEN = re.compile(r"\S+\s*")
+_TOKEN = re.compile(r"^\s+|\S+\s*")
+_LEAST_CHARS = 4
+"""A prompt that ends in fewer characters of the text does so by chance."""
+
 _encode = msgspec.json.encode
 
 
@@ -58,6 +70,36 @@ def tell(ask: Ask, *, text: str, logprob: float) -> Told:
         logprob=logprob,
         prompt_tokens=len(_prompt(ask).split()),
     )
+
+
+def going_on(ask: Ask, *, by_itself: bool) -> str:
+    """Return what the answer is to go on from, as an engine reads it; ``""``: it begins anew.
+
+    That is a last assistant message, without the white space at its ends (templates trim it),
+    where ``continue_final_message`` is set or the engine goes on ``by_itself``; and what a text
+    completion's prompt ends in, see ``rest``.
+    """
+    messages: Any = ask.get("messages") or [{}]
+    asked = ask.get("continue_final_message") is True
+    if messages[-1].get("role") != "assistant" or not (asked or by_itself):
+        return ""
+    content: Any = messages[-1].get("content")
+    whole = content if isinstance(content, str) else "".join(one["text"] for one in content)
+    return whole.strip()
+
+
+def rest(text: str, given: str, prompt: str = "") -> str:
+    """Return what is left of a known text behind what was given of it.
+
+    One who was given something else begins anew, as models do that have lost the thread.
+    ``prompt`` is a text completion's, which may end in the beginning of the text.
+    """
+    if given:
+        return text[len(given) :] if text.startswith(given) else text
+    for chars in range(min(len(text), len(prompt)), 0, -1):
+        if prompt.endswith(text[:chars]) and chars >= _LEAST_CHARS:
+            return text[chars:]
+    return text
 
 
 def chat_body(ask: Ask, told: Told, *, chat: bool) -> bytes:

@@ -29,7 +29,13 @@ class Seen(Struct, frozen=True, kw_only=True):
 
 
 class Dialect:
-    """OpenAI's dialect; a server is one, so that a fake of another overrides what differs."""
+    """OpenAI's dialect; a server is one, so that a fake of another overrides what differs.
+
+    It goes on with an answer where it is asked to (``continue_final_message``), as vLLM does;
+    ``continues``: from any last assistant message, as llama.cpp does.
+    """
+
+    continues = False
 
     def __init__(
         self,
@@ -77,6 +83,7 @@ class Dialect:
         if kind == VECTORS:
             return faults.Scene(streamed=False, body=fakeanswers.embeddings_body(ask), events=())
         text, logprob = self.says(model)
+        text = self.goes_on(ask, text)
         told = fakeanswers.tell(ask, text=text, logprob=logprob)
         chat = kind == CHAT
         streamed = ask.get("stream") is True
@@ -85,6 +92,11 @@ class Dialect:
             body=b"" if streamed else fakeanswers.chat_body(ask, told, chat=chat),
             events=tuple(fakeanswers.chat_events(ask, told, chat=chat)) if streamed else (),
         )
+
+    def goes_on(self, ask: Mapping[str, Any], text: str) -> str:
+        """Return the rest of a text where a request brings its beginning, else all of it."""
+        given = fakeanswers.going_on(ask, by_itself=self.continues)
+        return fakeanswers.rest(text, given, str(ask.get("prompt") or ""))
 
     def says(self, model: str) -> tuple[str, float]:
         """Return a model's text and the log-probability of each token."""

@@ -39,6 +39,7 @@ class FakeEngine(FakeServer):
         super().__init__(answers=answers, api_key=api_key, models=models)
         self.traits = find(engine)
         self.sim = sim or EngineSim()
+        self.continues = self.traits.continues == ()
 
     @property
     def base_url(self) -> str:
@@ -105,7 +106,8 @@ class FakeEngine(FakeServer):
         if kind != MESSAGES:
             return super().scene(ask, kind, model=model)
         text, logprob = self.says(model)
-        told = fakeanswers.tell(fakemessages.plain(ask), text=text, logprob=logprob)
+        asked = fakemessages.plain(ask)
+        told = fakeanswers.tell(asked, text=self.goes_on(asked, text), logprob=logprob)
         streamed = ask.get("stream") is True
         return faults.Scene(
             streamed=streamed,

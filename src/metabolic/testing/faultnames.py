@@ -8,7 +8,7 @@
                        continue (and then a healthy answer)
     in a whole answer  cut-body · short-length · long-length · drip · until-close · until-reset
                        huge
-    in a stream        cut<k> · resetat<k> · stall<k> · error-event · error-field · malformed
+    in a stream        cut<k> · cutbytes<k> · resetat<k> · stall<k> · error-event · error-field · malformed
                        giant-event · no-done · no-finish · crlf · flood
     in either          content-filter
     after the answer   close-idle (closes without having said so) · linger (the body never ends)
@@ -25,6 +25,7 @@ from metabolic.testing.faults import (
     close_idle,
     crlf,
     cut,
+    cut_bytes,
     drip,
     early,
     filtered,
@@ -112,6 +113,8 @@ def find(name: str) -> Fault | None:
         return refuse(int(name))
     if (wait_ms := name.removeprefix("late")) != name and wait_ms.isdigit():
         return late(int(wait_ms) / 1000)
+    if (count := name.removeprefix("cutbytes")) != name and count.isdigit():
+        return cut_bytes(int(count))
     for prefix, then in (("cut", "close"), ("resetat", "reset"), ("stall", "wait")):
         count = name.removeprefix(prefix)
         if name.startswith(prefix) and count.isdigit():

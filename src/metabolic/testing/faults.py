@@ -11,6 +11,7 @@ __all__ = [
     "close_idle",
     "crlf",
     "cut",
+    "cut_bytes",
     "drip",
     "early",
     "filtered",
@@ -130,6 +131,18 @@ def cut(events: int, *, then: str = "close") -> Fault:
             line.reset()
         else:
             await asyncio.Event().wait()
+
+    return fault
+
+
+def cut_bytes(count: int) -> Fault:
+    """Return the fault that closes a stream after so many bytes, wherever that is."""
+
+    async def fault(line: Line, scene: Scene) -> None:
+        line.send(head(200, SSE) + chunk(b"".join(scene.events)[:count]))
+        await line.drained()
+        await asyncio.sleep(0.01)
+        line.close()
 
     return fault
 

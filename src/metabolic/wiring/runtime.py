@@ -36,6 +36,7 @@ from metabolic.execute.snapshot import Snapshot
 from metabolic.execute.vigil import Vigil
 from metabolic.wiring.blobs import Blobs
 from metabolic.wiring.capacity import Capacity
+from metabolic.wiring.continuing import continuation_of
 from metabolic.wiring.fleet import Assembled, assemble, has_local, store_of
 from metabolic.wiring.lanes import Lanes
 from metabolic.wiring.ledgers import ledger_table
@@ -162,6 +163,7 @@ class Runtime:
                 plugins.validator(one.kind, one.options) for one in routing.validators
             ),
             clock=self._clock,
+            continuation=continuation_of(config, self._fleet, endpoints),
         )
 
     async def start(self) -> None:

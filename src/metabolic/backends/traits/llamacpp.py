@@ -39,7 +39,9 @@ TRAITS = EngineTraits(
     cached_tokens="usage.prompt_tokens_details.cached_tokens, else timings.cache_n",
     busy="503 while the model loads; it queues otherwise",
     proven="engine",
+    continues=(),
     quirks=(
+        "it goes on from a last assistant message, refused (400) while thinking is on",
         "speculative.* in a request is echoed and has no effect",
         "the metrics page has no KV share: it is derived from /slots",
         "/metrics needs --metrics; the context is split over the slots",

@@ -15,7 +15,9 @@ TRAITS = EngineTraits(
     output_limit="max_tokens",
     cached_tokens=None,
     busy="503 when its queue is full (OLLAMA_MAX_QUEUE)",
+    continues=(),
     quirks=(
+        "it goes on from a last assistant message, if the template leaves that open",
         "the context is the model's or OLLAMA_CONTEXT_LENGTH; longer prompts are cut silently",
         "a draft belongs to a tag: with and without are two tags",
         "/api/ps tells too little memory for models with a draft",

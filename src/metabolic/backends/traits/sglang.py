@@ -33,7 +33,9 @@ TRAITS = EngineTraits(
         path="/set_internal_state",
         per_request="meta_info.spec_accept_rate",
     ),
+    continues=(("continue_final_message", "true"),),
     quirks=(
+        "it goes on with an answer: continue_final_message",
         "/set_internal_state takes two thresholds that change what is answered: not used",
         "cached tokens are told only with --enable-cache-report",
         "/metrics needs --enable-metrics",

@@ -22,7 +22,9 @@ TRAITS = EngineTraits(
     output_limit="max_tokens",
     cached_tokens=None,
     busy="429 with error_type overloaded",
+    continues=(("continue_final_message", "true"), ("add_generation_prompt", "false")),
     quirks=(
+        "it goes on with an answer from 3.0: continue_final_message",
         "errors are {error, error_type} without an envelope",
         "usage of a stream comes only with stream_options",
     ),

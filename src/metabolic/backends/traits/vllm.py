@@ -34,7 +34,9 @@ TRAITS = EngineTraits(
         per_request="metrics.speculative_decoding",
     ),
     busy="503 or a queue; it does not say 429",
+    continues=(("continue_final_message", "true"), ("add_generation_prompt", "false")),
     quirks=(
+        "it goes on with an answer: continue_final_message, without a generation prompt",
         "cached tokens are told only with --enable-prompt-tokens-details",
         "tools need --enable-auto-tool-choice and --tool-call-parser",
         "/sleep and /wake_up exist with VLLM_SERVER_DEV_MODE=1",
