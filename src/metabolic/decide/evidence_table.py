@@ -205,8 +205,7 @@ def _estimates(
         found: dict[str, tuple[float, float]] = {}
         above = _above(lane, counts)
         if above is not None:
-            down = moved(counts[lane], counts[above], made[above], worth[_kin(lane, above)])
-            found = {name: (one.p_correct, one.evidence) for name, one in down.items()}
+            found = moved(counts[lane], counts[above], made[above], worth[_kin(lane, above)])
         for name, (labels, correct) in counts[lane].items():
             if name not in found and (one := _first(labels, correct, roots.get(name))):
                 found[name] = one

@@ -24,12 +24,10 @@ in Efron and Morris, 1975. The standard error and the bounds are ours, chosen on
 public outcome tables than those that are reported.
 """
 
-__all__ = ["FEWEST", "MOST", "USUAL", "Counts", "Moved", "moved", "worth_of"]
+__all__ = ["FEWEST", "MOST", "USUAL", "Counts", "Estimates", "moved", "worth_of"]
 
 from collections.abc import Iterable, Mapping, Sequence
 from math import sqrt
-
-from msgspec import Struct
 
 FEWEST = 5.0
 """Least labels that a parent is worth to its lanes."""
@@ -46,21 +44,10 @@ _NOBODY = 1.0
 Counts = Mapping[str, tuple[float, float]]
 """Labels and good ones among them, by the name of the deployment or variant."""
 
+Estimates = Mapping[str, tuple[float, float]]
+"""Share of good answers in [0, 1], and the labels that is worth, above 0, by name."""
 
-class Moved(Struct, frozen=True, kw_only=True):
-    """The estimate of one deployment on a lane: share of good answers in [0, 1], and labels."""
-
-    p_correct: float
-    evidence: float
-
-
-class _Cell(Struct, frozen=True):
-    """One deployment on one lane: labels, difference to the parent, and one over its variance."""
-
-    name: str
-    labels: float
-    apart: float
-    weight: float
+_NONE = (0.0, 0.0)
 
 
 def worth_of(above: Counts, parts: Sequence[Counts]) -> float:
@@ -71,34 +58,36 @@ def worth_of(above: Counts, parts: Sequence[Counts]) -> float:
     """
     lanes = [_cells(part, above) for part in (*parts, _left(above, parts))]
     lanes = [one for one in lanes if len(one) > 1]
-    everyone = [cell for lane in lanes for cell in lane]
     totals: dict[str, float] = {}
-    for cell in everyone:
-        totals[cell.name] = totals.get(cell.name, 0.0) + cell.labels
-    freedom = len(everyone) - len(lanes) - len(totals) + 1
+    for lane in lanes:
+        for name, labels, _, _ in lane:
+            totals[name] = totals.get(name, 0.0) + labels
+    freedom = sum(map(len, lanes)) - len(lanes) - len(totals) + 1
     if not lanes or freedom <= 0:
         return USUAL
-    beyond, labels = -freedom - sqrt(2.0 * freedom), 0.0
+    beyond, worth = -freedom - sqrt(2.0 * freedom), 0.0
     for lane in lanes:
-        weights = sum(cell.weight for cell in lane)
-        mean = sum(cell.weight * cell.apart for cell in lane) / weights
-        for cell in lane:
-            beyond += cell.weight * (cell.apart - mean) ** 2
+        weights = sum([weight for _, _, _, weight in lane])
+        mean = sum([weight * apart for _, _, apart, weight in lane]) / weights
+        for name, labels, apart, weight in lane:
+            beyond += weight * (apart - mean) ** 2
             # Less what the cell itself puts into the parent's share and the lane's mean.
-            own = (1.0 - cell.labels / totals[cell.name]) * (1.0 - cell.weight / weights)
-            labels += cell.labels * own
-    return MOST if beyond <= 0 else min(MOST, max(FEWEST, labels / beyond))
+            worth += labels * (1.0 - labels / totals[name]) * (1.0 - weight / weights)
+    return MOST if beyond <= 0 else min(MOST, max(FEWEST, worth / beyond))
 
 
-def _cells(part: Counts, above: Counts) -> list[_Cell]:
-    """Return what can be compared on one part."""
-    found: list[_Cell] = []
+def _cells(part: Counts, above: Counts) -> list[tuple[str, float, float, float]]:
+    """Return what can be compared on one part.
+
+    Each is a deployment, its labels, its difference to the parent, and one over its variance.
+    """
+    found: list[tuple[str, float, float, float]] = []
     for name, (labels, correct) in part.items():
-        many, good = above.get(name, (0.0, 0.0))
+        many, good = above.get(name, _NONE)
         if labels > 0 and many > 0:
             p = (good + 1.0) / (many + 2.0)
             apart = correct / labels - good / many
-            found.append(_Cell(name, labels, apart, labels / (p * (1.0 - p))))
+            found.append((name, labels, apart, labels / (p * (1.0 - p))))
     return found
 
 
@@ -118,31 +107,28 @@ def _left(above: Counts, parts: Iterable[Counts]) -> Counts:
 
 
 def moved(
-    part: Counts, above: Counts, estimates: Mapping[str, tuple[float, float]], worth: float
-) -> dict[str, Moved]:
-    """Return each deployment's estimate on a lane, from the parent's ``estimates`` and counts.
+    part: Counts, above: Counts, estimates: Estimates, worth: float
+) -> dict[str, tuple[float, float]]:
+    """Return each deployment's estimate on a lane, from its parent's ``estimates`` and counts.
 
-    ``estimates`` are share and evidence above 0; whoever has none is left out. ``worth`` is ``K``.
+    Whoever the parent has no evidence of is left out. ``worth`` is ``K``.
     """
-    apart = {
-        name: (labels, correct / labels - _share(name, above, estimates))
-        for name, (labels, correct) in part.items()
-        if labels > 0 and name in estimates
-    }
-    weights = [(labels / (labels + USUAL), d) for labels, d in apart.values()]
-    mean = sum(weight * d for weight, d in weights) / (sum(w for w, _ in weights) + _NOBODY)
-    found: dict[str, Moved] = {}
+    apart: dict[str, tuple[float, float]] = {}
+    shared, weights = 0.0, _NOBODY
+    for name, (labels, correct) in part.items():
+        if labels > 0 and name in estimates:
+            many, good = above.get(name, _NONE)
+            d = correct / labels - (good / many if many > 0 else estimates[name][0])
+            apart[name] = labels, d
+            weight = labels / (labels + USUAL)
+            shared, weights = shared + weight * d, weights + weight
+    mean = shared / weights
+    found: dict[str, tuple[float, float]] = {}
     for name, (p, evidence) in estimates.items():
         labels, d = apart.get(name, (0.0, mean))
         believed = labels / (labels + worth)
         share = p + mean + believed * (d - mean)
-        # The variance of the two parts, in labels.
+        # One over the variance of the two parts, in labels.
         known = 1.0 / (1.0 / (labels + worth) + (1.0 - believed) ** 2 / evidence)
-        found[name] = Moved(p_correct=min(1.0, max(0.0, share)), evidence=max(labels, known))
+        found[name] = min(1.0, max(0.0, share)), max(labels, known)
     return found
-
-
-def _share(name: str, above: Counts, estimates: Mapping[str, tuple[float, float]]) -> float:
-    """Return the parent's raw share of good answers; without labels, its estimate."""
-    labels, correct = above.get(name, (0.0, 0.0))
-    return correct / labels if labels > 0 else estimates[name][0]
