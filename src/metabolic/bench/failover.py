@@ -2,7 +2,8 @@
 
 The gateway runs as users run it, over a fake upstream that commits the fault its model is named
 for. Every fault is met whole, as a held stream and as a stream passed on, once with a healthy
-sibling and once alone. The healthy answer is a known text, so that a truncated one cannot pass:
+replica that can go on with its answers, and once alone, where nobody can. The healthy answer is a
+known text, so that a truncated one cannot pass:
 
     pass    the whole known text, ended as it should be
     safe    an error the client can see: a status, or an error event without ``[DONE]``
@@ -100,10 +101,14 @@ class _Bench:
 
     async def measure(self) -> None:
         """Meet every fault, leave, and stop what can be stopped."""
-        log = self._folder / "upstream.log"
-        with Child("metabolic.testing.fakeserver", core=None, log=log) as upstream:
+        logs = [self._folder / name for name in ("upstream.log", "well.log")]
+        with (
+            Child("metabolic.testing.fakeserver", core=None, log=logs[0]) as upstream,
+            Child("metabolic.testing.fakeserver", "--well", core=None, log=logs[1]) as well,
+        ):
             base_url = upstream.line()
-            async with Gateway(self._folder, _config(self._cases, base_url)) as gateway:
+            config = _config(self._cases, base_url, well=well.line())
+            async with Gateway(self._folder, config) as gateway:
                 await self._faults(gateway)
                 await self._leaves(gateway, base_url)
         outages = Outages(self._folder, quick=self._quick)
@@ -185,19 +190,23 @@ async def _gone(base_url: str, number: int) -> float | None:
     return None
 
 
-def _config(cases: tuple[_Case, ...], base_url: str) -> str:
-    """Return a configuration with a deployment and a virtual model for every case."""
-    parts = [
-        _HEAD.format(port=free_port()),
-        _DEPLOYMENT.format(name="good", upstream="fake", base_url=base_url, p=0.8),
-        _DEPLOYMENT.format(name="slow", upstream=_SLOW, base_url=base_url, p=0.7),
-    ]
+def _config(cases: tuple[_Case, ...], base_url: str, *, well: str) -> str:
+    """Return a configuration with a deployment and a virtual model for every case.
+
+    A sibling is a replica: the same model, on a server that is well.
+    """
+    slow = _DEPLOYMENT.format(
+        name="slow", upstream=_SLOW, base_url=base_url, engine="openai", p=0.7
+    )
+    parts = [_HEAD.format(port=free_port()), slow]
     for number, case in enumerate(cases):
-        upstream = f"fault:{case.fault}#{number}"
-        parts.append(
-            _DEPLOYMENT.format(name=case.name, upstream=upstream, base_url=base_url, p=0.9)
-        )
-        allowed = [case.name] if case.alone else [case.name, "good"]
+        engine = "openai" if case.alone else "vllm"
+        known = {"upstream": f"fault:{case.fault}#{number}", "engine": engine, "p": 0.9}
+        parts.append(_DEPLOYMENT.format(name=case.name, base_url=base_url, **known))
+        allowed = [case.name]
+        if not case.alone:
+            allowed.append(f"{case.name}-well")
+            parts.append(_DEPLOYMENT.format(name=allowed[-1], base_url=well, **known))
         listed = msgspec.json.encode(allowed).decode()
         parts.append(f'[[virtual]]\nname = "v-{case.name}"\nallowed = {listed}\n')
     return "".join(parts)
@@ -222,6 +231,7 @@ _DEPLOYMENT = """
 name = "{name}"
 base_url = "{base_url}"
 upstream_model = "{upstream}"
+engine = "{engine}"
 tier = "small"
 capabilities = ["chat", "logprobs"]
 [[belief]]

@@ -149,6 +149,7 @@ class LlamaCpp:
             model=self.deployment,
             api_key=key,
             pid=process.pid,
+            engine="llamacpp",
         )
         self._endpoint, self._state, self._down = endpoint, "warm", asyncio.Event()
         self._watching = asyncio.create_task(self._watch(process, url))

@@ -12,7 +12,7 @@ notices at once when a client leaves. The model's name says what it does:
     anything else         answers ``TEXT``, or what ``answers`` has for it
 
 ``python -m metabolic.testing.fakeserver --port 9000`` runs it alone; ``GET /seen`` then tells how
-often each model was asked, and who left.
+often each model was asked, and who left. With ``--well`` it commits no faults: a healthy replica.
 """
 
 __all__ = ["FakeServer", "Gone", "Seen", "main", "serve_in_thread"]
@@ -57,14 +57,16 @@ class FakeServer(Dialect):
         api_key: str | None = None,
         models: tuple[str, ...] = ("fake",),
         tls: ssl.SSLContext | None = None,
+        well: bool = False,
     ) -> None:
-        """Prepare; with ``api_key`` a request without it is answered 401."""
+        """Prepare; with ``api_key`` a request without it is answered 401; ``well``: no faults."""
         super().__init__(answers=answers, api_key=api_key, models=models)
         self.seen: list[Seen] = []
         self.gone: list[Gone] = []
         self.accepted = 0
         self.sent_bytes = 0
         self.port = 0
+        self.well = well
         self._tls = tls
         self._server: asyncio.Server | None = None
         self._lines: set[_Line] = set()
@@ -279,7 +281,7 @@ class _Line(asyncio.Protocol):
 
     def _fault(self) -> faults.Fault | None:
         name = self._model.removeprefix("fault:").partition("#")[0]
-        if not self._model.startswith("fault:"):
+        if self._server.well or not self._model.startswith("fault:"):
             return None
         name, times = faultnames.times(name)
         if times is not None and self._server.count(self._model) > times:
@@ -331,10 +333,12 @@ def main() -> None:
     """Run the server until interrupted; print its address when it listens."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--port", type=int, default=0)
-    port = cast("int", parser.parse_args().port)
+    parser.add_argument("--well", action="store_true", help="commit no faults")
+    given = parser.parse_args()
+    port, well = cast("int", given.port), cast("bool", given.well)
 
     async def run() -> None:
-        server = FakeServer()
+        server = FakeServer(well=well)
         await server.start(port=port)
         print(server.base_url, flush=True)  # noqa: T201
         await asyncio.Event().wait()
