@@ -3,12 +3,18 @@
 import os
 import stat
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from metabolic import plugins
 from metabolic.actuate.nvml import Nvml, Options
 from metabolic.core.errors import ActuatorError
+from metabolic.core.obstacle import Obstacle
+
+
+def obstacles(made: Any) -> tuple[Obstacle, ...]:
+    return made.obstacles()
 
 
 def powercap(root, limit_uw=65_000_000):
@@ -44,13 +50,13 @@ def test_a_limit_that_may_not_be_written_is_left_out_and_said(tmp_path):
     file.chmod(stat.S_IRUSR)
     rapl = plugins.actuator("rapl", {"root": str(tmp_path)})
     assert rapl.knobs() == ()
-    assert rapl.obstacles()[0].kind == "permission"
+    assert obstacles(rapl)[0].kind == "permission"
 
 
 def test_a_machine_without_limits_says_so(tmp_path):
     rapl = plugins.actuator("rapl", {"root": str(tmp_path)})
     assert rapl.knobs() == ()
-    assert rapl.obstacles()[0].kind == "platform"
+    assert obstacles(rapl)[0].kind == "platform"
     with pytest.raises(ActuatorError, match="no limit"):
         rapl.set("intel-rapl:0/constraint_0_power_limit_uw", 1.0)
 
@@ -185,4 +191,4 @@ def test_the_program_locks_clocks_and_says_what_is_forbidden(tmp_path):
 def test_no_program_is_said():
     made = plugins.actuator("nvidia_smi", {"command": ["/no/such/nvidia-smi"]})
     assert made.knobs() == ()
-    assert "cannot be run" in made.obstacles()[0].what
+    assert "cannot be run" in obstacles(made)[0].what

@@ -15,8 +15,10 @@ from metabolic.core.request import Native, Request, Sampling
 
 CALL = Call(id="c0", stage=0, deployment="d", variant="v")
 TALK = [{"role": "user", "content": "Hello"}]
-TEMPLATES = {"llamacpp", "llama-swap", "llm-d", "dynamo", "mlx-lm", "ray-serve", "sglang"}
-TEMPLATES |= {"sglang-gateway", "vllm", "tensorrt-llm"}
+TEMPLATES = {
+    *("llamacpp", "llama-swap", "llm-d", "dynamo", "mlx-lm", "ray-serve", "sglang"),
+    *("sglang-gateway", "vllm", "tensorrt-llm"),
+}
 
 
 def asked(**more: Any) -> Request:

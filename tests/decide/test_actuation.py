@@ -1,17 +1,19 @@
 """Limits fall at once, rise after calm, and never above what was there."""
 
+from typing import Any
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from metabolic.core.actuation import Knob
-from metabolic.core.metabolic import MetabolicState
+from metabolic.core.metabolic import Level, MetabolicState
 from metabolic.decide.actuation import Governed, Limits, govern, setpoint, share
 
 LIMITS = Limits(hold_s=60.0)
 GPU = Knob(id="g", device="nvidia0", unit="W", now=400.0, full=400.0, least=200.0, most=500.0)
 
 
-def at(level="nominal", **more):
+def at(level: Level = "nominal", **more: Any) -> MetabolicState:
     return MetabolicState(level=level, **more)
 
 

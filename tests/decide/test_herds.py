@@ -1,5 +1,7 @@
 """As many replicas stay up as are needed; the others leave, and sleep when that pays."""
 
+from typing import Any
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -25,7 +27,7 @@ PAYS = Traits(group="g", rate_per_s=10.0, idle_w=110.0, asleep_w=10.0, wake_s=5.
 """Sleep pays after a minute."""
 
 
-def replica(name: str, state: State = "warm", traits: Traits = PAYS, **more: object) -> Item:
+def replica(name: str, state: State = "warm", traits: Traits = PAYS, **more: Any) -> Item:
     return Item(deployment=name, state=state, since_s=0.0, traits=traits, warm_up=False, **more)
 
 

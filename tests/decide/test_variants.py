@@ -1,6 +1,7 @@
 """Variants: candidates of their own, with estimates, evidence and exploration of their own."""
 
 from collections import Counter
+from typing import Any
 
 import msgspec
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from metabolic.core.decision import Belief
 from metabolic.core.fleet import Price, Variant
-from metabolic.core.lanes import LanePin, LaneTable, Tally
+from metabolic.core.lanes import Arm, LanePin, LaneTable, Tally
 from metabolic.core.request import Ask, WarmPrefix
 from metabolic.core.signals import Signals
 from metabolic.decide.decide import decide, why
@@ -45,7 +46,7 @@ def chosen(made) -> list[tuple[str, str | None]]:
 
 
 def test_every_variant_is_a_candidate_with_its_own_tokens_cost_and_belief():
-    by_name = {one.variant: one.estimate for one in decided().candidates}
+    by_name: dict[str | None, Any] = {one.variant: one.estimate for one in decided().candidates}
     assert by_name.keys() == {None, "high", "low", "short"}
     tokens = {name: one.output_tokens for name, one in by_name.items()}
     assert tokens == {None: 200, "high": 400, "low": 100, "short": 50}
@@ -142,7 +143,7 @@ def test_a_tool_result_goes_back_to_the_variant_that_called():
 def test_variants_share_the_prompt_cache():
     asked = replace(ASK, warm=(WarmPrefix(deployment="m", prefix_tokens=90),), turns=3)
     made = decided(tally(None, 0.9), tally("low", 0.9), asked=asked)
-    costs = {one.variant: one.estimate for one in made.candidates}
+    costs: dict[str | None, Any] = {one.variant: one.estimate for one in made.candidates}
     assert all(one.lost_cache_usd == 0 for one in costs.values())
     assert costs["low"].cost_usd < costs[None].cost_usd
     assert chosen(made) == [("m", "low")]
@@ -151,6 +152,7 @@ def test_variants_share_the_prompt_cache():
 def test_variants_are_explored_with_their_propensity():
     evidence = tally(None, 0.9), tally("low", 0.9, labels=40)
     drawn: Counter[str | None] = Counter()
+    arms: tuple[Arm, ...] = ()
     for number in range(400):
         made = decided(*evidence, asked=replace(ASK, id=f"r{number}"), explore_ratio=0.3)
         (stage,) = made.stages
@@ -161,7 +163,8 @@ def test_variants_are_explored_with_their_propensity():
             if (one.deployment, one.variant) == (stage.deployment, stage.variant)
         )
         assert arm.propensity == made.propensity
-    assert sum(one.propensity for one in made.arms) == pytest.approx(1)
+        arms = made.arms
+    assert sum(one.propensity for one in arms) == pytest.approx(1)
     assert drawn["low"] > 240
     assert len(drawn) > 1
 

@@ -2,6 +2,7 @@
 
 import stat
 import sys
+from typing import Any
 
 import pytest
 
@@ -33,7 +34,7 @@ def endpoint(base_url: str) -> Endpoint:
     return Endpoint(deployment="d", base_url=base_url, model="m")
 
 
-def made(kind: str, base_url: str, **options: object):
+def made(kind: str, base_url: str, **options: object) -> Any:
     table = {"timing": {"poll_s": 0.01, "look_s": 2.0}, **options}
     return plugins.hand(kind, table, endpoint=endpoint(base_url))
 

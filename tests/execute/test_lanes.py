@@ -1,5 +1,7 @@
 """The keeper of the table of lanes: epochs, bounds, exploration's budget."""
 
+from typing import Any
+
 import msgspec
 import pytest
 from hypothesis import given
@@ -32,7 +34,7 @@ def record(number: int = 0, *, tenant: str | None = "t", stages: int = 1, deploy
     )
 
 
-def said(correct: float, *, at_s: float = 1.0, **of: object) -> Label:
+def said(correct: float, *, at_s: float = 1.0, **of: Any) -> Label:
     number = of.pop("number", 0)
     return label_of(record(number, **of), at_s=at_s, by="user_feedback", correct=correct)
 

@@ -51,16 +51,26 @@ _CANARY = "the quick brown canary"
 _STRINGS = {
     # Names that Metabolic or its operator gives.
     "Answer": {"call", "deployment"},
-    "Arm": {"deployment"},
-    "AttemptBill": {"call", "deployment", "role", "reasons", "validator"},
+    "Arm": {"deployment", "variant"},
+    "AttemptBill": {"call", "deployment", "role", "reasons", "validator", "variant"},
     "Baseline": {"deployment"},
     "Call": {"id", "deployment", "variant"},
     "Candidate": {"deployment", "variant", "rejected"},
     "Cancel": {"call", "why"},
     "Checked": {"call"},
     "Claim": {"source", "why"},  # a document's name in the operator's fact base; stable words
-    "Decision": {"reference", "abstained", "reasons", "policy_id", "certificate", "lane"},
+    "Decision": {
+        "reference",
+        "abstained",
+        "reasons",
+        "policy_id",
+        "certificate",
+        "lane",
+        "evidence",
+    },
     "Checkpoint": {"deployment", "lane"},
+    "Ended": {"continued_by"},
+    "Hedge": {"deployment"},
     "Dimension": {"name"},
     "Energy": {"meter"},
     "Hit": {"skill"},
@@ -71,11 +81,19 @@ _STRINGS = {
     "Reached": {"call"},
     "Record": {"effects_digest"},
     "SituationRef": {"metabolic_id", "fleet_id", "hardware_id"},
-    "Speculation": {"why", "deployment", "twin_of", "hindered", "regime", "key"},  # names, fixed words
+    "Speculation": {
+        "why",
+        "deployment",
+        "twin_of",
+        "hindered",
+        "regime",
+        "key",
+    },  # names, fixed words
     "Drafting": {"key"},  # a task, a kind of temperature, a kind of context
     "Stage": {"deployment", "variant"},
     "WarmPrefix": {"deployment"},
     # Labels a client gives to be found again by; bounded where they come in.
+    "AgentTask": {"id"},
     "Ask": {
         "id",
         "dialect",
