@@ -5,11 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
-from metabolic.backends import fake, openai
-from metabolic.core.errors import Unreachable
+from metabolic.backends import anthropic, fake, openai
+from metabolic.backends.traits import NAMES, find
+from metabolic.core.errors import Refused, Unreachable
 from metabolic.core.fleet import Endpoint
-from metabolic.testing.backends import check_backend
+from metabolic.testing.backends import check_backend, check_continuation
+from metabolic.testing.fakeengines import FakeEngine
 from metabolic.testing.fakeserver import FakeServer
 
 pytestmark = pytest.mark.anyio
@@ -52,3 +55,45 @@ async def test_https_is_verified_and_works(tls: tuple[ssl.SSLContext, Path]) -> 
         with pytest.raises(Unreachable, match="certificate"):
             await strict._transport.fetch("GET", "/health")
         await strict.aclose()
+
+
+CONTINUING = [name for name in NAMES if find(name).continues is not None]
+
+
+@pytest.mark.parametrize("name", CONTINUING)
+async def test_an_engine_that_says_so_goes_on_with_an_answer(name: str) -> None:
+    """White space of all kinds, and characters of several bytes."""
+    said = "One  two\n\nthree 🎉🎉 vier\tfünf . Ende\n"
+    async with FakeEngine(name, answers={"m": said}) as server:
+        endpoint = Endpoint(
+            deployment="d", base_url=server.base_url, model="m", engine=name, api_key="k"
+        )
+        module = anthropic if name == "anthropic" else openai
+        backend = module.create(module.Options(), endpoint=endpoint)
+        await check_continuation(backend, cuts=(2, 3, 4, 5, 6, 7))
+        await backend.aclose()
+
+
+@pytest.mark.parametrize("name", ["openai", "azure", "gemini"])
+async def test_an_engine_that_begins_anew_is_not_asked(name: str) -> None:
+    async with FakeEngine(name) as server:
+        endpoint = Endpoint(
+            deployment="d", base_url=server.base_url, model="m", engine=name, api_key="k"
+        )
+        backend = openai.create(openai.Options(), endpoint=endpoint)
+        with pytest.raises(Refused, match="anew"):
+            await check_continuation(backend)
+        await backend.aclose()
+
+
+async def test_the_fake_backend_goes_on_with_an_answer() -> None:
+    await check_continuation(fake.FakeBackend(fake.Options(answer="One two  three\n\nfour five.")))
+
+
+async def test_the_check_finds_one_that_says_things_twice() -> None:
+    class Twice(fake.FakeBackend):
+        async def stream(self, request: Any, call: Any) -> Any:
+            return await super().stream(replace(request, given=None), call)
+
+    with pytest.raises(AssertionError, match="cut after"):
+        await check_continuation(Twice())

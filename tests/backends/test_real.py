@@ -15,7 +15,7 @@ from metabolic.core.attempt import Call
 from metabolic.core.errors import Refused
 from metabolic.core.fleet import LaunchSpec
 from metabolic.core.request import Request
-from metabolic.testing.backends import check_backend
+from metabolic.testing.backends import check_backend, check_continuation
 
 pytestmark = [pytest.mark.real, pytest.mark.anyio]
 
@@ -41,6 +41,15 @@ async def endpoint(real_models: dict[str, Path]) -> AsyncIterator[Any]:
 async def test_it_conforms(endpoint: Any, transport: str) -> None:
     backend = plugins.backend("openai", {"transport": transport}, endpoint=endpoint)
     await check_backend(backend)
+
+
+async def test_it_goes_on_with_an_answer_as_if_it_had_not_been_cut(endpoint: Any) -> None:
+    """White space at the end of what was given is the trap: every cut is tried."""
+    backend = plugins.backend("openai", endpoint=endpoint)
+    prompts = ("Name five animals as a numbered list.", "Count from one to twenty in words.")
+    for prompt in prompts:
+        await check_continuation(backend, prompt=prompt, cuts=tuple(range(2, 20)))
+    await backend.aclose()
 
 
 async def test_usage_counts_the_cached_prefix_the_second_time(endpoint: Any, ask: Any) -> None:

@@ -45,8 +45,8 @@ class Rest(Struct, frozen=True, kw_only=True):
         return Joined(self.before, self.joiner)
 
     def whole(self, reply: Reply) -> Reply:
-        """Return the whole answer, where its text was read."""
-        if len(reply.choices) != 1 or not reply.choices[0].text:
+        """Return the whole answer."""
+        if len(reply.choices) != 1:
             return reply
         choice = replace(reply.choices[0], text=self.joiner.text)
         return replace(reply, choices=(choice,))

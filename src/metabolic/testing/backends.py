@@ -3,10 +3,10 @@
     await check_backend(create(Options(), endpoint=...))
 
 runs against anything that answers chat: the fake, a fake server, a real engine. It asserts nothing
-about what is said.
+about what is said. ``check_continuation`` is for backends that go on with answers.
 """
 
-__all__ = ["check_backend"]
+__all__ = ["check_backend", "check_continuation"]
 
 import asyncio
 import json
@@ -14,6 +14,8 @@ from typing import Any
 
 import msgspec
 
+from metabolic.backends.continuing import Joiner, released
+from metabolic.backends.sse import Splitter
 from metabolic.core.attempt import Call, Reply
 from metabolic.core.ports import Backend
 from metabolic.core.request import Message, Request, Sampling, Text
@@ -44,6 +46,37 @@ async def check_backend(
     await _check_leaving(backend, asked)
     await _check_many(backend, asked)
     await backend.aclose()
+
+
+async def check_continuation(
+    backend: Backend,
+    *,
+    prompt: str = "Count from one to twelve, in words.",
+    max_output_tokens: int = 24,
+    cuts: tuple[int, ...] = (2, 3, 7),
+) -> None:
+    """Check a backend that says it goes on with answers (``EngineTraits.continues``).
+
+    A greedy answer is cut after some events and gone on with: the two parts must read as the
+    answer that was not cut. The backend is left open.
+
+    Raises:
+        AssertionError: text is lost, comes twice or is another.
+    """
+    asked = _request(prompt, max_output_tokens, temperature=0, seed=1)
+    pieces, _ = await _collect(backend, asked, _CALL)
+    events = [event for event, _ in Splitter().feed(b"".join(pieces))]
+    whole = _text(_chunks(events))
+    for cut in cuts:
+        if cut >= len(events) - 1:
+            break
+        before = released(b"".join(events[:cut]))
+        assert before is not None, "an answer of plain text can be gone on with"
+        joiner = Joiner(before)
+        given = msgspec.structs.replace(asked, given=before.given)
+        rest, _ = await _collect(backend, given, _CALL)
+        said = before.text + _text(_chunks([joiner.join(one) for one in rest]))
+        assert said == whole, f"cut after {cut} events it says {said!r} instead of {whole!r}"
 
 
 def _request(prompt: str, max_output_tokens: int, **more: Any) -> Request:  # noqa: ANN401

@@ -95,7 +95,7 @@ def rest(text: str, given: str, prompt: str = "") -> str:
     ``prompt`` is a text completion's, which may end in the beginning of the text.
     """
     if given:
-        return text[len(given) :] if text.startswith(given) else text
+        return text.removeprefix(given)
     for chars in range(min(len(text), len(prompt)), 0, -1):
         if prompt.endswith(text[:chars]) and chars >= _LEAST_CHARS:
             return text[chars:]

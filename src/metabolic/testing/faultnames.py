@@ -8,8 +8,8 @@
                        continue (and then a healthy answer)
     in a whole answer  cut-body · short-length · long-length · drip · until-close · until-reset
                        huge
-    in a stream        cut<k> · cutbytes<k> · resetat<k> · stall<k> · error-event · error-field · malformed
-                       giant-event · no-done · no-finish · crlf · flood
+    in a stream        cut<k> · cutbytes<k> · resetat<k> · stall<k> · error-event · error-field
+                       malformed · giant-event · no-done · no-finish · crlf · flood
     in either          content-filter
     after the answer   close-idle (closes without having said so) · linger (the body never ends)
 
