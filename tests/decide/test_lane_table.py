@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from metabolic.core.decision import Belief
+from metabolic.core.decision import Belief, Estimate
 from metabolic.core.fleet import Price
 from metabolic.core.lanes import Cut, LanePin, LaneTable, Tally
 from metabolic.core.request import Ask, WarmPrefix
@@ -17,7 +17,7 @@ from metabolic.decide.clusters import QUESTIONS, answers_of, parent_of, path_of,
 from metabolic.decide.decide import decide
 from metabolic.decide.digest import sealed
 from metabolic.decide.evidence_table import Seen, indexed, merged, observed, on_lane, with_evidence
-from metabolic.decide.explore import arms_of, drawn, lot_of
+from metabolic.decide.explore import arms_of, drawn, lot_of, rivals_of
 from metabolic.testing.fleets import deployment, policy_of, situation_of
 
 LANE = "open_qa/plain/medium"
@@ -260,3 +260,21 @@ def test_arms_are_a_distribution_and_every_lot_draws_one(policy_id, ask_id, rati
     lot = lot_of(policy_id, ask_id)
     assert 0 <= lot < 1
     assert drawn(arms, lot) in arms
+
+
+def test_labels_of_other_lanes_do_not_keep_a_rival_from_being_tried():
+    table = table_of(
+        *[tally(name, "*", labels=3000, share=0.9) for name in ("cheap", "dear")],
+        tally("dear", labels=60),
+    )
+    lane, _ = on_lane(indexed(table), ASK, SIGNALS)
+    assert lane is not None
+    assert lane.labels == {"dear": 60}
+    fit = [
+        (name, Estimate(input_tokens=1, output_tokens=1, p_correct=p, evidence=1000), False)
+        for name, p in (("dear", 0.9), ("cheap", 0.82))
+    ]
+    assert rivals_of("dear", fit, floor=0.88, most_usd=1.0) == ()
+    assert rivals_of("dear", fit, floor=0.88, most_usd=1.0, labels=lane.labels) == ("cheap",)
+    many = {"dear": 60.0, "cheap": 900.0}
+    assert rivals_of("dear", fit, floor=0.88, most_usd=1.0, labels=many) == ()

@@ -131,6 +131,15 @@ def test_one_deployment_alone_that_does_badly_is_left_for_another():
     assert found["a"][0] < found["b"][0] < 0.78
 
 
+def test_who_was_only_asked_easy_things_is_told_from_who_was_asked_hard_ones():
+    hard: Rows = {"strong": (2000.0, 1200.0), "weak": (200.0, 60.0)}
+    easy: Rows = {"strong": (40.0, 38.0), "weak": (2000.0, 1800.0)}
+    above = total([easy, hard])
+    assert raw(above)["weak"][0] > raw(above)["strong"][0]
+    found = moved(hard, above, raw(above), worth_of(above, [easy, hard]))
+    assert found["strong"][0] > found["weak"][0] + 0.2
+
+
 def test_without_anybody_to_compare_the_usual_holds():
     assert worth_of({"a": (50.0, 30.0)}, [{"a": (25.0, 20.0)}, {"a": (25.0, 10.0)}]) == USUAL
     assert worth_of({}, []) == USUAL

@@ -243,6 +243,7 @@ def _on_known(
         lot=lot_of(seen.policy.id, seen.ask.id),
         bound=bool(seen.ask.turns),
         names=seen.prepared.variants,
+        labels=lane.labels,
     )
     return replace(made, lane=lane.name, evidence=index.version)
 

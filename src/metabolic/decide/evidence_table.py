@@ -70,12 +70,13 @@ class Seen(Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Lane(Struct, frozen=True, kw_only=True):
     """A known lane as a decision sees it; deployments and variants by the names they compete under.
 
-    ``writes`` are their output tokens over those foreseen.
+    ``writes`` are their output tokens over those foreseen, ``labels`` those of this lane alone.
     """
 
     name: str
     p_correct: tuple[PCorrect, ...]
     writes: dict[str, float] = {}
+    labels: dict[str, float] = {}
 
 
 class LaneIndex(Struct, frozen=True, kw_only=True):
@@ -159,6 +160,7 @@ def indexed(table: LaneTable, beliefs: Iterable[Belief] = ()) -> LaneIndex:
             name=lane,
             p_correct=_heads(made[lane]),
             writes=_writes(rows[lane]),
+            labels={name: _counted(found)[0] for name, found in rows[lane].items()},
         )
         for lane in rows
         if sum(t.labels for found in rows[lane].values() for t in found) >= table.min_labels

@@ -5,8 +5,10 @@ reweighted: an answer drawn with propensity ``q`` stands for ``1/q`` such querie
 ``ratio`` of the answers is spread evenly over the rivals, the rest is the chosen one's. Rivals
 are those that may be adequate (their upper bound reaches the floor the choice was held to) and
 would cost no more than the best single deployment: exploring risks quality within what is not yet
-known, and never money. The lot is a hash of policy and request, so a replay draws the same, and a
-client who may choose the request's name cannot choose the lot.
+known, and never money. On a lane the bound is as wide as its own labels leave it, and a few more:
+what is known of its parent is the best guess, and does not tell that the lane is no exception. The
+lot is a hash of policy and request, so a replay draws the same, and a client who may choose the
+request's name cannot choose the lot.
 """
 
 __all__ = ["arms_for", "arms_of", "drawn", "explored", "lot_of", "rivals_of"]
@@ -23,6 +25,9 @@ from metabolic.decide.variants import at_variants, key_of
 _BOUND_Z = 1.64
 """95 % of the time the truth is below the upper bound."""
 
+_ELSEWHERE = 20.0
+"""Most labels of other lanes that narrow a bound."""
+
 
 def lot_of(policy_id: str, ask_id: str) -> float:
     """Return a number in [0, 1) that is the same whenever both are.
@@ -35,13 +40,23 @@ def lot_of(policy_id: str, ask_id: str) -> float:
 
 
 def rivals_of(
-    chosen: str, fit: Sequence[tuple[str, Estimate, bool]], *, floor: float, most_usd: float
+    chosen: str,
+    fit: Sequence[tuple[str, Estimate, bool]],
+    *,
+    floor: float,
+    most_usd: float,
+    labels: Mapping[str, float] | None = None,
 ) -> tuple[str, ...]:
-    """Return who else may be adequate: upper bound at the floor or above, and no dearer."""
+    """Return who else may be adequate: upper bound at the floor or above, and no dearer.
+
+    ``labels`` are those of the lane itself, by name; ``None``: all evidence counts.
+    """
     found: list[str] = []
     for name, estimate, _ in fit:
-        p = estimate.p_correct
-        bound = p + _BOUND_Z * (p * (1 - p) / (estimate.evidence + 1)) ** 0.5
+        p, evidence = estimate.p_correct, float(estimate.evidence)
+        if labels is not None:
+            evidence = min(evidence, labels.get(name, 0.0) + _ELSEWHERE)
+        bound = p + _BOUND_Z * (p * (1 - p) / (evidence + 1)) ** 0.5
         if name != chosen and bound >= floor and estimate.net_usd <= most_usd:
             found.append(name)
     return tuple(found)
@@ -68,9 +83,14 @@ def drawn(arms: Sequence[Arm], lot: float) -> Arm:
 
 
 def arms_for(
-    chosen: str, fit: Sequence[tuple[str, Estimate, bool]], *, ratio: float, floor: float
+    chosen: str,
+    fit: Sequence[tuple[str, Estimate, bool]],
+    *,
+    ratio: float,
+    floor: float,
+    labels: Mapping[str, float] | None = None,
 ) -> tuple[Arm, ...]:
-    """Return who may be drawn instead of ``chosen``; ``floor`` is as in ``explored``."""
+    """Return who may be drawn instead of ``chosen``; the rest is as in ``explored``."""
     by_name = {name: estimate for name, estimate, _ in fit}
     best = max(by_name.values(), key=lambda one: (one.p_correct, -one.net_usd))
     rivals = rivals_of(
@@ -78,6 +98,7 @@ def arms_for(
         fit,
         floor=best.p_correct - floor,
         most_usd=max(best.net_usd, by_name[chosen].net_usd),
+        labels=labels,
     )
     return arms_of(chosen, rivals, ratio=ratio)
 
@@ -91,10 +112,12 @@ def explored(  # noqa: PLR0913 - all that a lot depends on
     lot: float,
     bound: bool,
     names: Mapping[str, tuple[str, str]],
+    labels: Mapping[str, float] | None = None,
 ) -> Decision:
     """Return the decision with the lot drawn, the arms and the propensity in it.
 
-    Variants are rivals like deployments; ``names`` says which names are theirs.
+    Variants are rivals like deployments; ``names`` says which names are theirs. ``labels`` are
+    those of the lane itself, by name.
 
     ``floor`` is the quality it may give up against the best single; 0, as of a client who asks
     for quality, explores nothing. Nor does a session under way (``bound``), or a cascade.
@@ -103,7 +126,7 @@ def explored(  # noqa: PLR0913 - all that a lot depends on
         return made
     first = made.stages[0]
     chosen = key_of(first.deployment, first.variant)
-    arms = arms_for(chosen, fit, ratio=ratio, floor=floor)
+    arms = arms_for(chosen, fit, ratio=ratio, floor=floor, labels=labels)
     if len(arms) == 1:
         return made
     one = drawn(arms, lot)
