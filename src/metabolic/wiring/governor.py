@@ -7,8 +7,6 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-import psutil
-
 from metabolic import plugins
 from metabolic.config import Config
 from metabolic.core.errors import ActuatorError, ConfigError
@@ -22,13 +20,18 @@ _SAME_BIRTH_S = 2.0
 
 def journal_of(config: Config) -> Journal:
     """Return the file that says how limits stood."""
+    import psutil  # noqa: PLC0415 - only where limits are set, or were left behind
+
+    return Journal(_place(config), pid=os.getpid(), born_s=psutil.Process().create_time())
+
+
+def _place(config: Config) -> Path:
+    """Return where that file is."""
     given = config.actuators.state_path
     if given is not None:
-        path = Path(given).expanduser()
-    else:
-        home = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
-        path = Path(home).expanduser() / "metabolic" / "limits.json"
-    return Journal(path, pid=os.getpid(), born_s=psutil.Process().create_time())
+        return Path(given).expanduser()
+    home = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
+    return Path(home).expanduser() / "metabolic" / "limits.json"
 
 
 def restore(journal: Journal) -> list[str]:
@@ -55,6 +58,8 @@ def restore(journal: Journal) -> list[str]:
 
 def _runs(pid: int, born_s: float) -> bool:
     """Say whether that very process still runs."""
+    import psutil  # noqa: PLC0415 - as above
+
     try:
         return abs(psutil.Process(pid).create_time() - born_s) < _SAME_BIRTH_S
     except psutil.Error:
@@ -71,6 +76,8 @@ def governor_of(
     Raises:
         ConfigError: an ``[[actuator]]`` does not exist, or has no such option.
     """
+    if not config.actuators.enabled and not _place(config).exists():
+        return None
     journal = journal_of(config)
     for said in restore(journal):
         _LOG.warning("limits of an earlier run", extra={"reason": said})
