@@ -137,6 +137,39 @@ def test_the_same_text_streamed_and_whole(client: openai.OpenAI) -> None:
     assert text(stream=True) == text(stream=False)
 
 
+def test_a_stream_whose_engine_is_killed_is_gone_on_with(line: Running) -> None:
+    """Greedily: what the client reads is what it would have read."""
+    wait(lambda: set(states(line).values()) == {"warm"}, line)
+    prompt: Any = [{"role": "user", "content": "Write a long story about a cat and a dog."}]
+
+    def stream(made: openai.OpenAI, model: str) -> Any:
+        return made.chat.completions.create(
+            model=model,
+            messages=prompt,
+            max_tokens=150,
+            temperature=0,
+            stream=True,
+            extra_headers={"metabolic-delivery": "stream"},
+        )
+
+    with openai.OpenAI(base_url=line.base_url, api_key="x", max_retries=0, timeout=120) as made:
+        whole = "".join(one.choices[0].delta.content or "" for one in stream(made, "first"))
+        chunks = []
+        for chunk in stream(made, "auto"):
+            chunks.append(chunk)
+            if len(chunks) == 5:
+                loads = line.server.app.runtime.loads()
+                victim = next(one.deployment for one in loads if one.running)
+                os.kill(pids(line)[victim], signal.SIGKILL)
+    text = "".join(one.choices[0].delta.content or "" for one in chunks)
+    told: Any = (chunks[-1].model_extra or {})["metabolic"]
+    assert text == whole
+    assert told["continued"] is True
+    assert told["deployment"] != victim
+    assert len({one.id for one in chunks}) == 1
+    wait(lambda: set(states(line).values()) == {"warm"}, line)
+
+
 def test_an_engine_killed_under_load_costs_no_answer(line: Running) -> None:
     wait(lambda: set(states(line).values()) == {"warm"}, line)
     victim = pids(line)["first"]

@@ -14,8 +14,12 @@ from msgspec.structs import replace
 
 from metabolic.backends.continuing import Joiner, Released, can_go_on, released
 from metabolic.core.attempt import Attempt, Ended, Reply, Run
+from metabolic.core.delivery import Delivery
 from metabolic.core.request import Request
 from metabolic.execute.delivery import Relay
+
+_LEAVING = frozenset({"stream", "window"})
+"""How an answer leaves for good before it is whole."""
 
 
 class Continuation(Struct, frozen=True, kw_only=True):
@@ -24,9 +28,11 @@ class Continuation(Struct, frozen=True, kw_only=True):
     chat: Mapping[str, tuple[str, ...]]
     text: Mapping[str, tuple[str, ...]]
 
-    def keeps(self, request: Request, name: str) -> bool:
+    def keeps(self, request: Request, name: str, mode: Delivery) -> bool:
         """Say whether what goes to the client is to be kept; costs next to nothing."""
-        return request.n == 1 and name in (self.chat if request.dialect == "chat" else self.text)
+        if mode not in _LEAVING or request.n != 1:
+            return False
+        return name in (self.chat if request.dialect == "chat" else self.text)
 
     def by(self, request: Request, name: str) -> tuple[str, ...]:
         """Return who can go on with an answer of the deployment, replicas first."""

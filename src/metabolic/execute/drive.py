@@ -315,9 +315,9 @@ class Drive:
         """Return what takes a call's events."""
         if call.role == "continued" and self._rest is not None:
             return self._rest.relay()
-        again, how = self._run.decision.delivery == "replace", self._driver.continuation
-        keep = how is not None and not again and how.keeps(self._request, call.deployment)
-        return Relay(sink, again=again, keep=keep)
+        mode, how = self._run.decision.delivery, self._driver.continuation
+        keep = how is not None and how.keeps(self._request, call.deployment, mode)
+        return Relay(sink, again=mode == "replace", keep=keep)
 
     async def _asked(self, call: Call, stop: Stop, began_s: float) -> Made:
         """Make a call that nothing has stopped yet."""

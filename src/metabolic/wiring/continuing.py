@@ -1,4 +1,4 @@
-"""Who can go on with whose answers: the deployment itself and its replicas, as their engines can."""
+"""Who can go on with whose answers: the deployment and its replicas, where their engines can."""
 
 __all__ = ["continuation_of"]
 
@@ -23,31 +23,33 @@ def continuation_of(
     if not config.routing.continuation:
         return None
 
+    def backend(name: str) -> str:
+        endpoint = endpoints.get(name)
+        return "openai" if endpoint is None else endpoint.backend
+
     def chats(name: str) -> bool:
         endpoint = endpoints.get(name)
         return plugins.traits(_LOCAL if endpoint is None else endpoint.engine).continues is not None
 
-    return Continuation(
-        chat=_able(fleet, chats),
-        text=_able(fleet, lambda name: "completions" in fleet[name].capabilities),
-    )
+    def texts(name: str) -> bool:
+        return "completions" in fleet[name].capabilities and backend(name) == "openai"
+
+    return Continuation(chat=_able(fleet, chats, backend), text=_able(fleet, texts, backend))
 
 
 def _able(
-    fleet: Mapping[str, Deployment], can: Callable[[str], bool]
+    fleet: Mapping[str, Deployment], can: Callable[[str], bool], backend: Callable[[str], str]
 ) -> dict[str, tuple[str, ...]]:
-    """Return, for each deployment, those of its replicas and itself that can, replicas first."""
+    """Return, for each deployment, who can go on with its answers: its replicas, then itself.
+
+    A replica that is spoken to by another backend may write its events otherwise.
+    """
     able = {name for name in fleet if can(name)}
     replicas = siblings(fleet.values())
-    found = {
-        name: tuple([one for one in (*replicas.get(name, ()), name) if one in able])
-        for name in fleet
-    }
-    return {
-        name: tuple(dict.fromkeys(_last(names, name))) for name, names in found.items() if names
-    }
-
-
-def _last(names: tuple[str, ...], own: str) -> list[str]:
-    """Return the names with one's own at the end."""
-    return sorted(names, key=lambda one: one == own)
+    found: dict[str, tuple[str, ...]] = {}
+    for name in fleet:
+        others = [one for one in replicas.get(name, ()) if one != name]
+        names = [*[one for one in others if backend(one) == backend(name)], name]
+        if who := tuple([one for one in names if one in able]):
+            found[name] = who
+    return found
