@@ -51,6 +51,14 @@ async def test_it_says_the_same_every_time(ask: Any, call: Any) -> None:
     assert backend.calls == [call, call]
 
 
+async def test_it_remembers_the_latest_calls_and_does_not_grow(ask: Any, call: Any) -> None:
+    backend = FakeBackend()
+    for _ in range(3_000):
+        await backend.complete(ask(), call)
+        assert len(backend.calls) <= 2_000
+    assert len(backend.calls) >= 1_000
+
+
 async def test_a_limit_cuts_and_says_so(ask: Any, call: Any) -> None:
     reply = await FakeBackend().complete(ask(max_tokens=2), call)
     assert (reply.choices[0].text, reply.choices[0].finish_reason) == ("This is ", "length")

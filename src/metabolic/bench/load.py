@@ -19,7 +19,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from metabolic.bench import load_day, load_steady
-from metabolic.bench.load_memory import Growth, grow
+from metabolic.bench.load_memory import Growth, grow_apart
 from metabolic.bench.load_policies import POLICIES, Done
 from metabolic.bench.load_world import Item, day, steady
 from metabolic.bench.report import Figure, Report, Row, progress, quantile, report
@@ -59,7 +59,7 @@ def run(options: Options) -> Report:
     loads = [_steady(name, per_s, options) for name, per_s in _LOADS]
     days = [_day(*one, options) for one in (_DAYS[1:2] if options.quick else _DAYS)]
     with tempfile.TemporaryDirectory() as folder:
-        growth = grow(options.requests, path=str(Path(folder) / "records.jsonl"))
+        growth = grow_apart(options.requests, path=str(Path(folder) / "records.jsonl"))
     return report(
         "load",
         seed=options.seed,
@@ -71,6 +71,7 @@ def run(options: Options) -> Report:
             "goodput: share of all asks answered within their deadline; shed ones are none",
             "p99: of answered asks; intervals: blocks of asks drawn with replacement, paired",
             "joules of a day: all devices, sleeping and waking ones too",
+            _series(growth),
         ],
         figures=_figures(loads, days, growth, options.seed),
         rows=[
@@ -78,6 +79,13 @@ def run(options: Options) -> Report:
             *(row for one in days for row in _day_rows(one)),
         ],
     )
+
+
+def _series(growth: Growth) -> str:
+    """Say resident memory as it grew, so that a plateau can be told from a line."""
+    sizes = ", ".join(f"{one.resident_mb:.1f}" for one in growth.samples[1::2])
+    first = growth.samples[min(1, len(growth.samples) - 1)].requests
+    return f"resident MB, each {first:,} requests: {sizes}"
 
 
 def _steady(name: str, per_client_s: float, options: Options) -> _Steady:
@@ -146,6 +154,18 @@ def _figures(
         low=growth.first_mb,
         high=growth.last_mb,
         unit_note="low and high: resident memory after a fifth of the requests, and after all",
+    )
+    made["rss_late_slope_mb_per_100k"] = Figure(
+        value=growth.late_mb_per_100k,
+        unit="MB",
+        n=growth.requests // 2,
+        unit_note="in the second half of the requests alone",
+    )
+    made["blocks_per_request"] = Figure(
+        value=growth.blocks_per_request,
+        unit="1",
+        n=growth.requests,
+        unit_note="blocks of Python's heap kept per request; a leak keeps at least one",
     )
     return made
 
