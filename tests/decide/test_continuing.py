@@ -8,7 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from metabolic.core.attempt import Attempt, Began, Ended, Failure, Finish, Open, Progress, Wake
+from metabolic.core.attempt import (
+    Attempt,
+    Began,
+    Check,
+    Ended,
+    Failure,
+    Finish,
+    Open,
+    Progress,
+    Wake,
+)
 from metabolic.core.decision import Candidate, Decision, Stage
 from metabolic.core.delivery import Hedge
 from metabolic.decide.advance import advance, begin
@@ -23,6 +33,10 @@ def decided(*, delivery: Any = "stream", candidates=FIT, hedge=None):
     return Decision(stages=(stage,), fallbacks=fallbacks, delivery=delivery, candidates=candidates)
 
 
+def call_of(effects):
+    return next(one.call for one in effects if isinstance(one, Open))
+
+
 def died(call, *, failure=LOST, at_s=3.0, chars=5, by=("two", "one")):
     attempt = Attempt(call=call, began_s=0.0, ended_s=at_s, failure=failure)
     return Ended(attempt=attempt, at_s=at_s, released_chars=chars, continued_by=by)
@@ -30,9 +44,10 @@ def died(call, *, failure=LOST, at_s=3.0, chars=5, by=("two", "one")):
 
 def leaving(decision, *, deadline_s=None):
     """Return a run whose first call streams, and that call."""
-    run, (opened, _) = advance(begin(decision, deadline_s=deadline_s), Began(at_s=0.0))
-    run, _ = advance(run, Progress(call=opened.call.id, at_s=1.0))
-    return run, opened.call
+    run, effects = advance(begin(decision, deadline_s=deadline_s), Began(at_s=0.0))
+    call = call_of(effects)
+    run, _ = advance(run, Progress(call=call.id, at_s=1.0))
+    return run, call
 
 
 def test_a_replica_goes_on_and_the_run_goes_by_it():
@@ -55,8 +70,8 @@ def test_a_replica_goes_on_and_the_run_goes_by_it():
 
 def test_it_goes_on_once_and_then_ends_honestly():
     run, call = leaving(decided())
-    run, (opened, _) = advance(run, died(call))
-    run, effects = advance(run, died(opened.call, at_s=4.0))
+    run, effects = advance(run, died(call))
+    run, effects = advance(run, died(call_of(effects), at_s=4.0))
     assert effects == (Finish(call=None),)
     assert run.finished
     assert run.answer is None
@@ -113,18 +128,19 @@ def test_nothing_seen_or_no_time_left_ends_it():
 
 
 def test_one_that_was_not_released_moves_on_as_ever():
-    run, (opened, _) = advance(begin(decided()), Began(at_s=0.0))
-    _, effects = advance(run, died(opened.call))
+    run, effects = advance(begin(decided()), Began(at_s=0.0))
+    _, effects = advance(run, died(call_of(effects)))
     assert [one.call.deployment for one in effects if isinstance(one, Open)] == ["other"]
 
 
 def test_a_window_goes_on_and_is_checked_whole():
     run, call = leaving(decided(delivery="window"))
-    run, (opened, _) = advance(run, died(call))
-    assert opened.call.keep
-    whole = Attempt(call=opened.call, began_s=3.0, ended_s=5.0)
+    run, effects = advance(run, died(call))
+    rest = call_of(effects)
+    assert rest.keep
+    whole = Attempt(call=rest, began_s=3.0, ended_s=5.0)
     run, effects = advance(run, Ended(attempt=whole, at_s=5.0))
-    assert [one.call for one in effects] == ["c1"]
+    assert effects == (Check(call="c1"),)
 
 
 def test_what_can_be_replaced_is_not_gone_on_with():
@@ -136,10 +152,10 @@ def test_what_can_be_replaced_is_not_gone_on_with():
 def test_a_call_that_goes_on_has_no_hedge():
     hedge = Hedge(after_s=1.0, deployment="two", late=True)
     run, call = leaving(decided(hedge=hedge))
-    run, (opened, woken) = advance(run, died(call))
-    assert opened.call.checkpoints == ()
+    run, effects = advance(run, died(call))
+    assert call_of(effects).checkpoints == ()
     assert run.hedge_at_s is None
-    assert woken == Wake(at_s=13.0)
+    assert effects[1:] == (Wake(at_s=13.0),)
 
 
 def test_an_old_record_of_an_end_decodes_and_ends_honestly():
