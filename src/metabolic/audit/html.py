@@ -8,7 +8,7 @@ from html import escape
 
 from metabolic.audit.result import Audit, Figure
 from metabolic.audit.svg import bars, columns, intervals
-from metabolic.audit.words import WORDS, amount, foreseen, said
+from metabolic.audit.words import WORDS, amount, lane_row, said
 
 _STYLE = """
 :root{color-scheme:light dark;--ink:#1c2430;--soft:#566070;--line:#d5dae1;--paper:#fff;
@@ -160,21 +160,7 @@ def _lanes(audit: Audit) -> str:
             ">labels to tell",
             ">as good, foreseen",
         ),
-        [
-            (
-                one.lane,
-                one.model,
-                f"{one.calls:,}",
-                f"{one.labels:,}",
-                "not known"
-                if one.loss is None
-                else f"{one.loss:.1%} ({one.loss_low:.1%} to {one.loss_high:.1%})",
-                one.adequate,
-                "–" if one.labels_needed is None else f"{one.labels_needed:,}",
-                foreseen(one),
-            )
-            for one in audit.lanes
-        ],
+        [lane_row(one) for one in audit.lanes],
     )
 
 

@@ -1,6 +1,6 @@
 """Figures in words: what each is called, and numbers as people read them."""
 
-__all__ = ["WORDS", "amount", "foreseen", "said"]
+__all__ = ["WORDS", "amount", "foreseen", "lane_row", "said"]
 
 from metabolic.audit.result import Figure, LaneEvidence
 
@@ -64,3 +64,18 @@ def foreseen(one: LaneEvidence) -> str:
     if one.foreseen_low is None or one.foreseen_high is None:
         return "–"
     return f"{one.foreseen_low:.0%} to {one.foreseen_high:.0%} (modelled)"
+
+
+def lane_row(one: LaneEvidence) -> tuple[str, ...]:
+    """Return the evidence of one lane and model as text.
+
+    Columns: lane, model, calls, labels, quality lost, adequate, labels needed, what is foreseen.
+    """
+    lost = (
+        "not known"
+        if one.loss is None
+        else f"{one.loss:.1%} ({one.loss_low:.1%} to {one.loss_high:.1%})"
+    )
+    needed = "–" if one.labels_needed is None else f"{one.labels_needed:,}"
+    calls, labels = f"{one.calls:,}", f"{one.labels:,}"
+    return one.lane, one.model, calls, labels, lost, one.adequate, needed, foreseen(one)

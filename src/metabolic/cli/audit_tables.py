@@ -3,7 +3,7 @@
 __all__ = ["print_audit"]
 
 from metabolic.audit.result import Audit
-from metabolic.audit.words import WORDS, amount, foreseen, said
+from metabolic.audit.words import WORDS, amount, lane_row, said
 from metabolic.cli import show
 
 
@@ -56,21 +56,7 @@ def _print_policies(found: Audit) -> None:
 
 def _print_lanes(found: Audit) -> None:
     """Print the evidence, the lanes with most to save first."""
-    lanes = (
-        (
-            one.lane,
-            one.model,
-            f"{one.calls:,}",
-            f"{one.labels:,}",
-            "not known"
-            if one.loss is None
-            else f"{one.loss:.1%} ({one.loss_low:.1%} to {one.loss_high:.1%})",
-            one.adequate,
-            "–" if one.labels_needed is None else f"{one.labels_needed:,}",
-            foreseen(one),
-        )
-        for one in found.lanes[:20]
-    )
+    lanes = (lane_row(one) for one in found.lanes[:20])
     heads = (
         "lane",
         "model",
