@@ -51,7 +51,16 @@ def test_every_key_that_is_set_is_listed_with_its_origin() -> None:
         ("[energy]\nusd_per_kwh = inf", "[energy] usd_per_kwh: must be a finite number"),
         ("[energy]\nusd_per_kwh = -1", "[energy] usd_per_kwh: expected float >= 0"),
         ("[sense]\nperiod_s = 0", "[sense] period_s: expected float >= 0.01"),
-        ('[profile]\nname = "fast"', "[profile] name: Invalid enum value 'fast'"),
+        (
+            '[profile]\nname = "fast"',
+            "[profile] name: Invalid enum value 'fast'; one of: auto, datacenter, edge, mcu",
+        ),
+        (
+            REMOTE + '[[deployment.variants]]\nname = "b"\nreasoning_efort = "low"',
+            'variants[0] reasoning_efort: unknown key; did you mean "reasoning_effort"?',
+        ),
+        (REMOTE + "[deployment.sleep]\nidle = 3", "sleep idle: unknown key; did you mean"),
+        ("[shadow]\nmode = 1", "[shadow] mode: "),
         ("[routing]\nmax_stages = 9", "[routing] max_stages: expected int <= 8"),
         ("[routing]\nstage_timeout_s = 1", "[routing] first_token_timeout_s: is longer than"),
         ("key = [1]", "[[key]]: write [[key]], with double brackets"),

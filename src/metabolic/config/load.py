@@ -2,10 +2,8 @@
 
 __all__ = ["load", "override", "parse"]
 
-import difflib
 import math
 import os
-import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -13,7 +11,6 @@ from typing import Any, Literal, NoReturn, TypeVar, cast
 
 import msgspec
 
-from metabolic.config import tables
 from metabolic.config.actuators import ActuatorsTable
 from metabolic.config.admin import AdminTable
 from metabolic.config.capacity import CapacityTable
@@ -42,6 +39,7 @@ from metabolic.config.tables import (
     VirtualTable,
 )
 from metabolic.config.tasks import TasksTable
+from metabolic.config.wrong import explain, unknown
 from metabolic.core.errors import ConfigError
 
 T = TypeVar("T", bound=msgspec.Struct)
@@ -79,15 +77,6 @@ _ARRAYS: dict[str, tuple[str, type[msgspec.Struct]]] = {
     "lane": ("pins", PinTable),
 }
 """``[[name]]``, the field of ``Config`` that collects it, and the Struct of one entry."""
-
-_RULES = {
-    tables.URL: "must be an http:// or https:// URL without user, query or fragment",
-    tables.SHA256: "must be 64 hexadecimal digits: the output of `printf %s KEY | sha256sum`",
-    tables.NAME: "must be 1 to 128 letters, digits or ._:/@+- and begin with a letter or digit",
-}
-"""What to say of a pattern that does not match."""
-
-_AT = re.compile(r" - at `\$\.?(.*)`$")
 
 
 def load(path: Path | None = None, *, environ: Mapping[str, str] | None = None) -> Config:
@@ -202,7 +191,7 @@ class _Reader:
         try:
             return msgspec.convert(content, struct, dec_hook=self._hook)
         except msgspec.ValidationError as exc:
-            problem, key = _explain(exc)
+            problem, key = explain(exc, struct)
             raise self._error(f"{where} {key}".strip(), problem) from exc
 
     def _adapter(self, where: str, table: object) -> AdapterTable:
@@ -275,10 +264,8 @@ class _Reader:
         for key in table:
             if key in known:
                 continue
-            near = difflib.get_close_matches(key, known, n=1)
-            hint = f'; did you mean "{near[0]}"?' if near else f"; known: {', '.join(known)}"
             what = "key" if where else "table"
-            self._fail(f"{where} {key}".strip(), f"unknown {what}{hint}")
+            self._fail(f"{where} {key}".strip(), unknown(what, key, known))
 
     def _finite(self, where: str, table: Mapping[str, object]) -> None:
         """Refuse ``nan`` and ``inf``, which TOML allows and arithmetic does not survive."""
@@ -292,21 +279,6 @@ class _Reader:
 
     def _fail(self, where: str, problem: str) -> NoReturn:
         raise self._error(where, problem)
-
-
-def _explain(exc: msgspec.ValidationError) -> tuple[str, str]:
-    """Split msgspec's message into what is wrong and the key it is wrong at."""
-    text = str(exc)
-    found = _AT.search(text)
-    key = found.group(1) if found else ""
-    problem = _AT.sub("", text).replace("Expected", "expected", 1).replace("`", "")
-    for pattern, rule in _RULES.items():
-        if repr(pattern) in text:
-            return rule, key
-    missing = re.match(r"Object missing required field (\w+)", problem)
-    if missing:
-        return "is missing", f"{key} {missing.group(1)}".strip()
-    return problem, key
 
 
 def _keys(document: Mapping[str, Any]) -> Iterator[str]:

@@ -2,22 +2,25 @@
 
 __all__ = ["refuse_restarts"]
 
+from collections.abc import Iterator
+
 from metabolic.config import Config
 from metabolic.core.errors import ConfigError
 
-_FIXED = (
-    "admin",
-    "deployments",
-    "models",
-    "engines",
-    "capacity",
-    "actuators",
-    "limiters",
-    "sense",
-    "ledger",
-    "sensors",
-    "meters",
-)
+_FIXED = {
+    "admin": "[admin]",
+    "deployments": "[[deployment]]",
+    "models": "[models]",
+    "engines": "[engines]",
+    "capacity": "[capacity]",
+    "actuators": "[actuators]",
+    "limiters": "[[actuator]]",
+    "sense": "[sense]",
+    "ledger": "[ledger]",
+    "sensors": "[[sensor]]",
+    "meters": "[[meter]]",
+}
+"""The field of ``Config``, and the table as the file has it."""
 
 
 def refuse_restarts(old: Config, new: Config) -> None:
@@ -26,19 +29,22 @@ def refuse_restarts(old: Config, new: Config) -> None:
     Raises:
         ConfigError: naming the table.
     """
-    for table in _FIXED:
-        if getattr(new, table) != getattr(old, table):
-            message = f"{table} cannot change while running: restart to change it"
-            raise ConfigError(message)
+    for table in _changed(old, new):
+        message = f"{table} cannot change while running: restart to change it"
+        raise ConfigError(message)
+
+
+def _changed(old: Config, new: Config) -> Iterator[str]:
+    """Yield what differs and is fixed, as the file names it."""
+    for field, table in _FIXED.items():
+        if getattr(new, field) != getattr(old, field):
+            yield table
     if (new.speculation.local, new.speculation.draft_model) != (
         old.speculation.local,
         old.speculation.draft_model,
     ):
-        message = "speculation local cannot change while running: restart to change it"
-        raise ConfigError(message)
+        yield "[speculation] local or draft_model"
     if new.shadow.upstream != old.shadow.upstream:
-        message = "shadow upstream cannot change while running: restart to change it"
-        raise ConfigError(message)
+        yield "[shadow] upstream"
     if (new.server.host, new.server.port) != (old.server.host, old.server.port):
-        message = "server host and port cannot change while running: restart to change them"
-        raise ConfigError(message)
+        yield "[server] host or port"
