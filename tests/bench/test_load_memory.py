@@ -52,6 +52,25 @@ def test_a_plain_request_leaves_no_cycles_for_the_collector(tmp_path: Path):
     assert asyncio.run(garbage()) < 50
 
 
+@pytest.mark.parametrize("marker", ["[[refused]]", "[[unreachable]]", "[[timed_out]]"])
+def test_a_request_that_fails_leaves_no_cycles_either(tmp_path: Path, marker: str):
+    async def garbage() -> int:
+        runtime = build(parse(load_memory._CONFIG.format(path=tmp_path / "l"), source="test"))
+        await runtime.start()
+        try:
+            assert not await load_memory._one(runtime, 0, text=marker)
+            gc.collect()
+            gc.disable()
+            for number in range(100):
+                await load_memory._one(runtime, number, text=f"{number} {marker}")
+            return gc.collect()
+        finally:
+            gc.enable()
+            await runtime.aclose(drain_s=1.0)
+
+    assert asyncio.run(garbage()) < 50
+
+
 def test_growth_is_measured_in_a_process_of_its_own_with_its_series(tmp_path: Path):
     growth = load_memory.grow_apart(256, path=str(tmp_path / "l"))
     assert growth.answered == growth.requests == 256

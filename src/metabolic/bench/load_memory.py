@@ -136,9 +136,9 @@ async def _batch(runtime: Runtime, begun: int, count: int) -> int:
     return sum(await asyncio.gather(*(client() for _ in range(_AT_ONCE))))
 
 
-async def _one(runtime: Runtime, number: int) -> bool:
+async def _one(runtime: Runtime, number: int, text: str = "") -> bool:
     """Answer one request; each is of its own session."""
-    text = f"question {number}"
+    text = text or f"question {number}"
     body = msgspec.json.encode({"model": "auto", "messages": [{"role": "user", "content": text}]})
     request = Request(
         id=f"r{number}",

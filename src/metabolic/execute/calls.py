@@ -208,7 +208,8 @@ class Calls:
                 ended_s=self._clock.monotonic_s() - t0_s,
                 failure=failure_of(error),
             )
-            return Made(attempt=attempt, error=error)
+            # The frames it came through hold the run, and the run holds it: no cycle is left.
+            return Made(attempt=attempt, error=error.with_traceback(None))
         finally:
             self._snapshot.ended(name)
 
