@@ -71,8 +71,9 @@ class EngineTraits(Struct, frozen=True, kw_only=True, gc=False):
     ``capabilities`` are those taken for granted until a table says otherwise. ``logprobs`` and
     ``stream_usage`` say whether it takes these fields at all; ``drops`` are fields it refuses.
     ``output_limit`` is its name for the limit on tokens. ``thinking`` says how thinking is
-    switched: by ``reasoning_effort``, or by ``enable_thinking`` of its chat template. ``cached_tokens`` and ``busy`` say where
-    it tells of cached tokens and how it says that it is busy, for people. ``continues``: it goes on
+    switched: by ``reasoning_effort``, or by ``enable_thinking`` of its chat template.
+    ``cached_tokens`` and ``busy`` say where it tells of cached tokens and how it says that it is
+    busy, for people. ``continues``: it goes on
     from a last assistant message when these fields (name, JSON) are set; ``None``: it begins anew.
     ``pool`` marks one that balances replicas itself. ``proven`` says what this was tried on.
     """
