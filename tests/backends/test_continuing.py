@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from msgspec import Raw
 from msgspec.structs import replace
 
-from metabolic.backends.continuing import Joiner, can_go_on, going_on, prefilled, released
+from metabolic.backends.continuing import going_on, prefilled
 from metabolic.core.errors import Refused
 from metabolic.core.request import Given, Message, Request, ResponseFormat, Sampling, Text
+from metabolic.edge.continuing import Joiner, can_go_on, released
 
 HEAD = {"id": "a-1", "object": "chat.completion.chunk", "created": 7, "model": "m"}
 VLLM = (("continue_final_message", "true"), ("add_generation_prompt", "false"))

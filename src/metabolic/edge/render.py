@@ -14,6 +14,7 @@ __all__ = [
     "model",
     "models",
     "replaced",
+    "split_events",
     "with_metabolic",
 ]
 
@@ -134,7 +135,7 @@ def replaced(shown: bytes) -> bytes:
     It is a chunk without choices that names the chunk's ``id``, ``""`` where it had none.
     """
     head = _Head()
-    for _, data in _events(shown):
+    for _, data in split_events(shown):
         try:
             head = _head.decode(data or b"")
             break
@@ -152,7 +153,7 @@ def holds_finish(event: bytes) -> bool:
     """
     if _is_null(event, _FINISH) and _is_null(event, _USAGE):
         return False
-    return any(_finishes(data) for _, data in _events(event))
+    return any(_finishes(data) for _, data in split_events(event))
 
 
 def _is_null(event: bytes, key: tuple[bytes, bytes, bytes]) -> bool:
@@ -170,7 +171,7 @@ def with_metabolic(event: bytes, meta: bytes) -> bytes:
     if event.startswith(b"data:") and event.endswith(b"}\n\n") and event.count(b"\n") == 2:  # noqa: PLR2004
         cut = _insert(event[5:-2], meta)
         return event if cut is None else b"data:" + cut + b"\n\n"
-    parts = _events(event)
+    parts = split_events(event)
     for index in range(len(parts) - 1, -1, -1):
         if parts[index][1] is not None:
             cut = _insert(_one_line(parts[index][1] or b""), meta)
@@ -204,7 +205,7 @@ def _one_line(text: bytes) -> bytes:
     return text
 
 
-def _events(text: bytes) -> list[tuple[bytes, bytes | None]]:
+def split_events(text: bytes) -> list[tuple[bytes, bytes | None]]:
     """Split whole events, each with its data (``None``: a comment or an event without data)."""
     found: list[tuple[bytes, bytes | None]] = []
     raw, data = b"", list[bytes]()

@@ -12,10 +12,10 @@ from collections.abc import Mapping
 from msgspec import Struct
 from msgspec.structs import replace
 
-from metabolic.backends.continuing import Joiner, Released, can_go_on, released
 from metabolic.core.attempt import Attempt, Ended, Reply, Run
 from metabolic.core.delivery import Delivery
 from metabolic.core.request import Request
+from metabolic.edge.continuing import Joiner, Released, can_go_on, released
 from metabolic.execute.delivery import Relay
 
 _LEAVING = frozenset({"stream", "window"})

@@ -14,11 +14,11 @@ from typing import Any
 
 import msgspec
 
-from metabolic.backends.continuing import Joiner, released
-from metabolic.backends.sse import Splitter
 from metabolic.core.attempt import Call, Reply
 from metabolic.core.ports import Backend
 from metabolic.core.request import Message, Request, Sampling, Text
+from metabolic.edge.continuing import Joiner, released
+from metabolic.edge.render import split_events
 
 _CALL = Call(id="c0", stage=0, deployment="checked")
 
@@ -65,7 +65,7 @@ async def check_continuation(
     """
     asked = _request(prompt, max_output_tokens, temperature=0, seed=1)
     pieces, _ = await _collect(backend, asked, _CALL)
-    events = [event for event, _ in Splitter().feed(b"".join(pieces))]
+    events = [event for event, _ in split_events(b"".join(pieces))]
     whole = _text(_chunks(events))
     for cut in cuts:
         if cut >= len(events) - 1:
