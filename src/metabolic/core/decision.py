@@ -198,9 +198,10 @@ class Decision(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     ``stages`` are tried in order; ``fallbacks`` only when all of them fail, nearest in quality
     first. ``plans`` are the best few considered, cheapest first. ``abstained`` says why no
     cascade was built, if none was. ``delivery`` is how the answer leaves. ``certified``:
-    ``certificate``, by its id, bounds what this decision loses. ``lane`` is the one of the table
-    that was gone by. ``arms`` are those an exploring decision could have drawn, ``propensity`` the
-    chance of what it did choose; without arms nothing was left to chance. ``evidence`` is the version of the table of lanes.
+    ``certificate``, by its id, bounds what this decision loses. ``lane`` is the one of the
+    table that was gone by. ``arms`` are those an exploring decision could have drawn,
+    ``propensity`` the chance of what it did choose; without arms nothing was left to chance.
+    ``evidence`` is the version of the table of lanes.
     """
 
     stages: tuple[Stage, ...]

@@ -179,9 +179,10 @@ class Ask(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     deployment that must answer because a tool result is being returned to it.
     ``strong_share_ratio`` is the share of the tenant's latest requests that went to the largest
     models first, ``None`` where nobody counts. ``turns`` of its session have been answered;
-    ``None``: it belongs to none, or nobody counts. ``agent_task`` is the task it belongs to as it
-    stood before (``None``: none). ``may_hedge``: the budget of hedges has room for one. ``own_effort``: the client says how much the model is to
-    think, so no variant says otherwise.
+    ``None``: it belongs to none, or nobody counts. ``agent_task`` is the task it belongs to as
+    it stood before (``None``: none). ``may_hedge``: the budget of hedges has room for one.
+    ``own_effort``: the client says how much the model is to think, so no variant says
+    otherwise.
     """
 
     id: str
