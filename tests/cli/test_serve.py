@@ -18,6 +18,12 @@ from metabolic.core.errors import ConfigError
 KEYED = f'[[key]]\nname = "me"\nsha256 = "{"0" * 64}"\n'
 
 
+def test_a_shadow_is_not_asked_for_a_model_of_ours() -> None:
+    text = banner(parse('[shadow]\nupstream = "http://x/v1"', source="t"), names=(), source="")
+    assert "point your clients here" in text
+    assert "auto" not in text.split("shadow:")[1]
+
+
 @pytest.mark.parametrize(
     ("host", "url"),
     [

@@ -111,20 +111,29 @@ def address(config: Config) -> str:
 
 def banner(config: Config, *, names: tuple[str, ...], source: str) -> str:
     """Return what a person wants to know first: what runs, where, and how to ask it."""
-    key = ' \\\n    -H "Authorization: Bearer $KEY"' if config.keys else ""
     lines = (
         f"metabolic {__version__}, configuration: {config.source}",
         *([f"models: {source}"] if source else []),
         f"deployments: {', '.join(names) or 'none'}; profile: {config.profile.name}",
         *_shadow(config),
         *_page(config),
+        *_listening(config),
+    )
+    return "\n".join(lines)
+
+
+def _listening(config: Config) -> tuple[str, ...]:
+    """Return where it listens and, where models are ours to choose, how to ask it."""
+    if config.shadow.observes:
+        return (f"listening on {address(config)}: point your clients here, with their own keys",)
+    key = ' \\\n    -H "Authorization: Bearer $KEY"' if config.keys else ""
+    return (
         f"listening on {address(config)} as soon as the first model is up; try",
         "",
         f"  curl {address(config)}/chat/completions{key} -H 'content-type: application/json' \\",
         """    -d '{"model": "auto", "messages": [{"role": "user", "content": "Is 17 prime?"}]}'""",
         "",
     )
-    return "\n".join(lines)
 
 
 def _page(config: Config) -> tuple[str, ...]:

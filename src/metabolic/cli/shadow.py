@@ -1,6 +1,6 @@
 """``metabolic shadow``: what the shadow of live traffic has found, and the line that switches."""
 
-__all__ = ["app", "report"]
+__all__ = ["app", "certificates", "read_rows", "report", "switch_lines"]
 
 import time
 from collections.abc import Iterable, Sequence
