@@ -216,10 +216,8 @@ class Calls:
     async def _made(self, request: Request, call: Call, way: _Way) -> Made:
         """Reach the backend, let the meter know, and collect the answer."""
         backend, pid = await self._reach(call.deployment)
-        asked_s, running = (
-            self._clock.monotonic_s() - way.t0_s,
-            self._snapshot.running(call.deployment),
-        )
+        asked_s = self._clock.monotonic_s() - way.t0_s
+        running = self._snapshot.running(call.deployment)
         first_token_s: float | None = None
 
         def noted() -> None:
