@@ -60,7 +60,8 @@ class Exchange:
         self.receive, self.send = receive, send
         self.id = identity
         self.began_s = time.perf_counter()
-        self.wire: Wire | None = scope.get("metabolic.wire")
+        # Taken out, else it would hold the scope that holds it.
+        self.wire: Wire | None = scope.pop("metabolic.wire", None)
         self.stream: EventStream | None = None
         self.begun = False
 
