@@ -5,7 +5,7 @@ is what the operating system sees, in steps of whatever the allocator asks for; 
 own count of blocks in use tells a leak from a heap that is still finding its size.
 """
 
-__all__ = ["Growth", "grow", "grow_apart"]
+__all__ = ["Growth", "Sample", "grow", "grow_apart"]
 
 import asyncio
 import sys
