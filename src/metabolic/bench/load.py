@@ -147,27 +147,33 @@ def _figures(
                 unit="ratio",
                 n=len(runs["metabolic"].done),
             )
-    made["rss_slope_mb_per_100k"] = Figure(
-        value=growth.slope_mb_per_100k,
-        unit="MB",
-        n=growth.requests,
-        low=growth.first_mb,
-        high=growth.last_mb,
-        unit_note="low and high: resident memory after a fifth of the requests, and after all",
-    )
-    made["rss_late_slope_mb_per_100k"] = Figure(
-        value=growth.late_mb_per_100k,
-        unit="MB",
-        n=growth.requests // 2,
-        unit_note="in the second half of the requests alone",
-    )
-    made["blocks_per_request"] = Figure(
-        value=growth.blocks_per_request,
-        unit="1",
-        n=growth.requests,
-        unit_note="blocks of Python's heap kept per request; a leak keeps at least one",
-    )
-    return made
+    return made | _grown(growth)
+
+
+def _grown(growth: Growth) -> dict[str, Figure]:
+    """Return the figures of memory."""
+    return {
+        "rss_slope_mb_per_100k": Figure(
+            value=growth.slope_mb_per_100k,
+            unit="MB",
+            n=growth.requests,
+            low=growth.first_mb,
+            high=growth.last_mb,
+            unit_note="low and high: resident memory after a fifth of the requests, and after all",
+        ),
+        "rss_late_slope_mb_per_100k": Figure(
+            value=growth.late_mb_per_100k,
+            unit="MB",
+            n=growth.requests // 2,
+            unit_note="in the second half of the requests alone",
+        ),
+        "blocks_per_request": Figure(
+            value=growth.blocks_per_request,
+            unit="1",
+            n=growth.requests,
+            unit_note="blocks of Python's heap kept per request; a leak keeps at least one",
+        ),
+    }
 
 
 def _ratio(one: _Steady, seed: int) -> Figure:
