@@ -67,7 +67,7 @@ def test_people_get_a_table(path: Path, capsys: pytest.CaptureFixture[str]) -> N
     receipts(ledger=path, since="0")
     out = capsys.readouterr().out
     assert "nobody: unreachable" in out
-    assert "5 requests, 4 answered, 4 escalated" in out
+    assert "5 requests, 4 answered, 4 escalated: 120 J (unknown of 1)" in out
 
 
 def test_a_day_is_the_default(path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -89,6 +89,8 @@ def test_pins_of_command_and_configuration_are_in_force(tmp_path, capsys):
     assert app(["lanes", "--unpin", "rewrite", *config]) == 0
     assert "open_qa" in capsys.readouterr().out
     assert LaneFiles(parse(text_of(tmp_path), source="x")).pins() == ()
+    with pytest.raises(ConfigError, match='"rewrite" is not pinned here; pinned are: none'):
+        app(["lanes", "--unpin", "rewrite", *config])
 
 
 def test_without_labels_and_pins_no_table_is_in_force(tmp_path):

@@ -68,8 +68,9 @@ def lanes(  # noqa: PLR0913 - the command's options
 def _pin(files: LaneFiles, read: Config, pin: tuple[str, str] | None, unpin: str | None) -> None:
     """Write the pins. Raises ``ConfigError``: nowhere to keep them, or no such deployment."""
     pins = {one.lane: one for one in files.pins()}
-    if unpin is not None:
-        pins.pop(unpin, None)
+    if unpin is not None and pins.pop(unpin, None) is None:
+        message = f'"{unpin}" is not pinned here; pinned are: {", ".join(sorted(pins)) or "none"}'
+        raise ConfigError(message)
     if pin is not None:
         lane, target = pin
         name, variant = _target(read, target)

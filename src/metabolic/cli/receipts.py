@@ -22,12 +22,13 @@ from metabolic.decide.variants import key_of
 
 
 class _Total(Struct, frozen=True, kw_only=True):
-    """What all requests that were read took; unknown figures count as none."""
+    """What all requests that were read took; of how many the local joules are unknown."""
 
     requests: int
     answered: int
     escalated: int
     energy_j: float
+    energy_unknown: int
     remote_energy_j: float
     cost_usd: float
     carbon_g: float
@@ -106,7 +107,7 @@ def _of(records: Iterable[Record], *, tenant: str | None, session: str | None) -
 def _listing(found: Iterable[Receipt], last: int) -> _Listing:
     """Add up all receipts and keep the last ones."""
     kept: deque[Receipt] = deque(maxlen=last)
-    requests = answered = escalated = 0
+    requests = answered = escalated = unknown = 0
     energy_j = remote_energy_j = cost_usd = carbon_g = 0.0
     for receipt in found:
         kept.append(receipt)
@@ -114,6 +115,7 @@ def _listing(found: Iterable[Receipt], last: int) -> _Listing:
         answered += receipt.answer is not None
         escalated += receipt.answer is not None and receipt.answer.escalations > 0
         energy_j += receipt.energy.energy_j if receipt.energy else 0.0
+        unknown += receipt.energy is None
         remote_energy_j += receipt.remote_energy.energy_j if receipt.remote_energy else 0.0
         cost_usd += receipt.cost.total_usd
         carbon_g += receipt.carbon.carbon_g if receipt.carbon else 0.0
@@ -122,6 +124,7 @@ def _listing(found: Iterable[Receipt], last: int) -> _Listing:
         answered=answered,
         escalated=escalated,
         energy_j=energy_j,
+        energy_unknown=unknown,
         remote_energy_j=remote_energy_j,
         cost_usd=cost_usd,
         carbon_g=carbon_g,
@@ -135,10 +138,13 @@ def _print(listing: _Listing) -> None:
     heads = ("request", "at", "task", "answered by", ">s", ">J", "energy", ">USD", ">gCO2e")
     console.print(show.table("Receipts", heads, map(_row, listing.receipts)))
     total = listing.total
+    known = total.requests > total.energy_unknown
+    joules = f"{show.figure(total.energy_j if known or not total.requests else None)} J"
+    without = f" (unknown of {total.energy_unknown:,})" if total.energy_unknown else ""
     remote = f", and {show.figure(total.remote_energy_j)} J modelled at remote APIs"
     console.print(
         f"{total.requests:,} requests, {total.answered:,} answered, {total.escalated:,} escalated: "
-        f"{show.figure(total.energy_j)} J{remote if total.remote_energy_j else ''}, "
+        f"{joules}{without}{remote if total.remote_energy_j else ''}, "
         f"{show.figure(total.cost_usd)} USD, {show.figure(total.carbon_g)} gCO2e",
         markup=False,
         soft_wrap=True,
