@@ -154,7 +154,7 @@ def test_a_stream_whose_engine_is_killed_is_gone_on_with(line: Running) -> None:
 
     with openai.OpenAI(base_url=line.base_url, api_key="x", max_retries=0, timeout=120) as made:
         whole = "".join(one.choices[0].delta.content or "" for one in stream(made, "first"))
-        chunks = []
+        chunks, victim = [], ""
         for chunk in stream(made, "auto"):
             chunks.append(chunk)
             if len(chunks) == 5:
@@ -165,6 +165,7 @@ def test_a_stream_whose_engine_is_killed_is_gone_on_with(line: Running) -> None:
     told: Any = (chunks[-1].model_extra or {})["metabolic"]
     assert text == whole
     assert told["continued"] is True
+    assert victim
     assert told["deployment"] != victim
     assert len({one.id for one in chunks}) == 1
     wait(lambda: set(states(line).values()) == {"warm"}, line)
