@@ -62,6 +62,30 @@ def parse_table(text, separator):
             row.append("")
     return rows"""
 
+_MEAN = """\
+def moving_mean(values, width):
+    means = []
+    window = []
+    for value in values:
+        window.append(value)
+        if len(window) > width:
+            window.pop(0)
+        means.append(sum(window) / len(window))
+    print("means", len(means))
+    return means"""
+
+_LEVEL = """\
+def water_level(readings, low, high):
+    alarms = 0
+    level = readings[0]
+    for reading in readings[1:]:
+        level = 0.8 * level + 0.2 * reading
+        if level < low or level > high:
+            alarms = alarms + 1
+    if alarms > 0:
+        print("alarms:", alarms)
+    return level, alarms"""
+
 _QUOTE = (
     "Text: {text}\n\nQuote word for word the two sentences of the text that say {what}. "
     "Answer with the quotation only."
@@ -79,6 +103,16 @@ _ARCHIVE = (
     "flash and only for private study. The reading room is heated to sixteen degrees. On Fridays "
     "a bookbinder shows how damaged pages are repaired with rice paste."
 )
+_GARDEN = (
+    "The garden is open from April to October. Dogs must be kept on a lead and may not enter the "
+    "rose walk. Children under ten enter free if an adult is with them. Picnics are welcome on the "
+    "lower lawn but not by the pond. The greenhouse shows orchids on the first weekend of a month."
+)
+_LIBRARY = (
+    "A card costs nothing for residents. Books may be kept for four weeks and renewed twice unless "
+    "somebody waits for them. Films must come back within seven days and cannot be renewed. The "
+    "music room is booked at the front desk. Lost cards are replaced for three crowns."
+)
 _EXTRACT = (
     'Copy every name and phone number from the text into a JSON list of {{"name", "phone"}} '
     "objects. Only JSON.\nText: {text}"
@@ -91,13 +125,19 @@ KINDS: tuple[Kind, ...] = (
         learned=(
             _EDIT.format(old="handled", new="processed", code=_QUEUE),
             _EDIT.format(old="cells", new="columns", code=_TABLE),
+            _EDIT.format(old="means", new="averages", code=_MEAN),
+            _EDIT.format(old="alarms", new="warnings", code=_LEVEL),
         ),
         reported=_EDIT.format(old="result", new="grand_total", code=_ORDER),
     ),
     Kind(
         name="rag_quote",
         most_tokens=24,
-        learned=(_QUOTE.format(text=_ARCHIVE, what="how many documents and which photographs"),),
+        learned=(
+            _QUOTE.format(text=_ARCHIVE, what="how many documents and which photographs"),
+            _QUOTE.format(text=_GARDEN, what="where dogs may go and who enters free"),
+            _QUOTE.format(text=_LIBRARY, what="how long books and films may be kept"),
+        ),
         reported=_QUOTE.format(text=_HARBOUR, what="what larger and smaller boats must do"),
     ),
     Kind(
@@ -120,13 +160,19 @@ KINDS: tuple[Kind, ...] = (
     Kind(
         name="prose",
         most_tokens=16,
-        learned=("Describe in about 60 words how a lighthouse keeper spends a winter night.",),
+        learned=(
+            "Describe in about 60 words how a lighthouse keeper spends a winter night.",
+            "Describe in about 60 words a market square early on a rainy morning.",
+        ),
         reported="Describe in about 60 words a train journey through mountains in autumn.",
     ),
     Kind(
         name="chat",
         most_tokens=16,
-        learned=("Hi! I have two free days in Lisbon next week. What would you do there?",),
+        learned=(
+            "Hi! I have two free days in Lisbon next week. What would you do there?",
+            "My neighbour practises the trumpet every evening. How do I bring it up kindly?",
+        ),
         reported="I slept badly and have a long meeting at nine. How do I get through it?",
     ),
 )

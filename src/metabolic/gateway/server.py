@@ -153,6 +153,7 @@ class Server(uvicorn.Server):
 
     def _stop(self) -> None:
         """Drain; when asked again, stop at once."""
+        _log.info("stopping", extra={"in_flight": self.app.inference.in_flight})
         self.force_exit = self.should_exit
         self.should_exit = True
         self.app.admin.draining = True
